@@ -1,0 +1,1 @@
+"""The layers and models that STDCF is compared with."""

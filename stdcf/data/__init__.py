@@ -1,0 +1,1 @@
+"""Datasets, decoding, the frame cache, clip sampling and transforms."""

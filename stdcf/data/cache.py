@@ -1,0 +1,135 @@
+"""Decoded frames on disk: one memory-mapped uint8 array a video, keyed by the file's content."""
+
+import contextlib
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stdcf.data.decode import DECODER_VERSION, decode_video
+from stdcf.data.fingerprint import Fingerprints
+from stdcf.errors import UserError
+
+Progress = Callable[[int, int, str], None]  # files done, files in all, the file just done
+
+# Follows the array, where np.load does not look.
+_FOOTER = struct.Struct("<8sI")
+_MAGIC = b"stdcfcrc"
+
+
+@dataclass(frozen=True)
+class CachedVideo:
+    """One decoded video: its cache file, its source's SHA-256 (hex) and its number of frames."""
+
+    frames_file: Path
+    sha256: str
+    num_frames: int
+
+
+def default_cache_dir() -> Path:
+    """`frames` under $STDCF_CACHE, or under ~/.cache/stdcf."""
+    given = os.environ.get("STDCF_CACHE")
+    return (Path(given).expanduser() if given else Path.home() / ".cache" / "stdcf") / "frames"
+
+
+def cache_videos(
+    files: Sequence[Path],
+    size: tuple[int, int],
+    channels: int = 1,
+    *,
+    cache_dir: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[CachedVideo]:
+    """Decode what is not in the cache yet; every entry is checked against its checksum.
+
+    size: (height, width). workers: decoding threads (default: one a CPU core, at most 8); they
+    change no byte. progress is called from this thread. Raises UserError for a file that cannot be
+    decoded and for a cache folder that cannot be written.
+    """
+    folder = cache_dir or default_cache_dir()
+    fingerprints = Fingerprints(folder / "fingerprints.json")
+
+    def one(file: Path) -> CachedVideo:
+        try:
+            sha256 = fingerprints.sha256(file)
+        except OSError as error:
+            raise UserError(f"Cannot read {file}: {error.strerror}.") from error
+        name = f"{sha256}-{size[0]}x{size[1]}x{channels}-v{DECODER_VERSION}.npy"
+        target = folder / sha256[:2] / name
+        num_frames = _checked_length(target, size, channels)
+        if num_frames is None:
+            frames_FCHW = decode_video(file, size, channels)
+            _write(target, frames_FCHW)
+            num_frames = len(frames_FCHW)
+        return CachedVideo(target, sha256, num_frames)
+
+    workers = workers or min(8, os.cpu_count() or 1)
+    videos = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        pending = [pool.submit(one, file) for file in files]
+        try:
+            for file, future in zip(files, pending, strict=True):
+                videos.append(future.result())
+                if progress:
+                    progress(len(videos), len(files), file.name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            fingerprints.save()
+    return videos
+
+
+def read_frames(file: Path) -> np.ndarray:
+    """A cache entry's frames, memory-mapped: uint8 [F, C, H, W]."""
+    frames: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    return frames
+
+
+def _checked_length(file: Path, size: tuple[int, int], channels: int) -> int | None:
+    """Frames of a whole and undamaged entry; None where it must be built."""
+    try:
+        content = np.memmap(file, np.uint8, "r")
+        if len(content) <= _FOOTER.size:
+            return None
+        magic, checksum = _FOOTER.unpack(content[-_FOOTER.size :].tobytes())
+        # All of it at each opening, a fraction of a second a gigabyte: a flipped bit never trains.
+        if magic != _MAGIC or zlib.crc32(content[: -_FOOTER.size].data) != checksum:
+            return None
+        frames = read_frames(file)
+    except (OSError, ValueError):
+        return None
+    if frames.dtype != np.uint8 or frames.shape[1:] != (channels, *size):
+        return None
+    return len(frames)
+
+
+def _write(target: Path, frames_FCHW: np.ndarray) -> None:
+    """Whole or not at all: several processes may build the same entry, and each may be killed."""
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w+b") as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(frames_FCHW), allow_pickle=False)
+            file.flush()
+            file.seek(0)
+            checksum = zlib.crc32(file.read())
+            file.write(_FOOTER.pack(_MAGIC, checksum))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write the frame cache {target.parent.parent}: {error.strerror}. "
+            "Set STDCF_CACHE to a folder with room that you can write."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

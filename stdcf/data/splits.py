@@ -1,0 +1,138 @@
+"""A data set as the trainer sees it: train and test clips, and what they were made from."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stdcf.data.cache import CachedVideo
+from stdcf.data.clips import ClipDataset, ClipPlan, plan_runs, window, window_starts
+from stdcf.data.decode import DECODER_VERSION
+from stdcf.errors import UserError
+
+
+@dataclass(frozen=True)
+class VideoData:
+    """The two halves of a data set.
+
+    manifest: SHA-256 (hex) of all that determines the clips: relative names, content hashes,
+    labels, split, size and options, never a path. notes: one-line facts that the user should know.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ClipDataset
+    test: ClipDataset
+    manifest: str
+    notes: tuple[str, ...]
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """A video of a data set: its name (posix, relative to the root), its label, its frames."""
+
+    name: str
+    label: int
+    cached: CachedVideo
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some videos and the clips cut from them; the plan's video indices count in `videos`."""
+
+    videos: Sequence[LabelledVideo]
+    plan: ClipPlan
+
+
+def check_options(size: tuple[int, int], clip_frames: int, *steps: int) -> None:
+    """UserError for a size, a clip length or a step that is not positive."""
+    if len(size) != 2 or min(*size, clip_frames, *steps) < 1:
+        raise UserError(
+            f"size={size}, clip_frames={clip_frames}, steps={steps}: give (height, width) and "
+            "numbers of at least 1."
+        )
+
+
+def make_data(
+    name: str,
+    classes: Sequence[str],
+    splits: Mapping[str, Split],
+    options: Mapping[str, Any],
+    notes: Sequence[str],
+    *,
+    synthetic: bool = False,
+) -> VideoData:
+    """VideoData of the splits "train" and "test". options: what else determines the clips."""
+    for part, split in splits.items():
+        if len(split.plan) == 0:
+            raise UserError(f"No {part} clip of {name}: its videos hold no frame to use.")
+    parts = {
+        part: ClipDataset(
+            [video.cached.frames_file for video in split.videos],
+            [video.name for video in split.videos],
+            [video.label for video in split.videos],
+            classes,
+            split.plan,
+        )
+        for part, split in splits.items()
+    }
+    return VideoData(
+        name,
+        tuple(classes),
+        parts["train"],
+        parts["test"],
+        _manifest(name, classes, splits, options),
+        tuple(notes),
+        synthetic,
+    )
+
+
+def sliding_windows(
+    videos: Sequence[LabelledVideo], clip_frames: int, step: int, *, last: bool
+) -> Split:
+    """A clip every `step` frames of each video; `last` adds the clip that ends it."""
+    runs = [
+        (index, window(start, video.cached.num_frames, clip_frames))
+        for index, video in enumerate(videos)
+        for start in window_starts(video.cached.num_frames, clip_frames, step, last=last)
+    ]
+    return Split(videos, plan_runs(runs, clip_frames))
+
+
+def padding_notes(splits: Mapping[str, Split], clip_frames: int) -> list[str]:
+    """What to tell of videos that are shorter than a clip."""
+    videos = [video for split in splits.values() for video in split.videos]
+    short = [video.name for video in videos if video.cached.num_frames < clip_frames]
+    if not short:
+        return []
+    return [
+        f"{len(short)} of {len(videos)} videos are shorter than {clip_frames} frames and repeat "
+        f"their last one ({short[0]}{', …' if len(short) > 1 else ''})."
+    ]
+
+
+def _manifest(
+    name: str, classes: Sequence[str], splits: Mapping[str, Split], options: Mapping[str, Any]
+) -> str:
+    content = {
+        "format": 1,
+        "decoder": DECODER_VERSION,
+        "name": name,
+        "classes": list(classes),
+        "options": dict(options),
+        "splits": {
+            part: {
+                "videos": [[v.name, v.cached.sha256, v.label] for v in split.videos],
+                "clips": _digest(split.plan),
+            }
+            for part, split in splits.items()
+        },
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(plan: ClipPlan) -> str:
+    indices = plan.videos.astype("<i4").tobytes() + plan.frames.astype("<i4").tobytes()
+    return hashlib.sha256(repr(plan.frames.shape).encode() + indices).hexdigest()

@@ -1,0 +1,132 @@
+"""Weizmann: ten actions by nine persons, tested on persons left out of training."""
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from stdcf.data.cache import Progress, cache_videos
+from stdcf.data.roots import data_root
+from stdcf.data.splits import (
+    LabelledVideo,
+    VideoData,
+    check_options,
+    make_data,
+    padding_notes,
+    sliding_windows,
+)
+from stdcf.errors import UserError
+
+ACTIONS = ("bend", "jack", "jump", "pjump", "run", "side", "skip", "walk", "wave1", "wave2")
+PERSONS = ("daria", "denis", "eli", "ido", "ira", "lena", "lyova", "moshe", "shahar")
+TEST_PERSONS = ("eli", "ira", "shahar")
+# Each leaves one person out: load(root, test_persons="fold-eli").
+FOLDS = {f"fold-{person}": (person,) for person in PERSONS}
+
+# lena_run.avi, and the release's numbered repeats: lena_run1.avi.
+_NAME = re.compile(rf"({'|'.join(PERSONS)})_({'|'.join(ACTIONS)})\d?\.avi", re.IGNORECASE)
+
+
+def load(
+    root: str | Path | None = None,
+    *,
+    size: tuple[int, int] = (60, 80),
+    clip_frames: int = 16,
+    channels: int = 1,
+    test_persons: str | Sequence[str] = TEST_PERSONS,
+    train_step: int = 4,
+    test_step: int = 16,
+    workers: int | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> VideoData:
+    """Whole frames scaled to `size` (height, width), clips every few frames.
+
+    test_persons: names, a comma-separated string of them, or a fold ("fold-eli"). Training takes a
+    clip every train_step frames; testing one every test_step and the last of each video.
+    """
+    check_options(size, clip_frames, train_step, test_step)
+    left_out = parse_persons(test_persons)
+    folder = data_root("weizmann", root, "Weizmann's <person>_<action>.avi")
+    found = find_videos(folder)
+    if not found:
+        raise UserError(
+            f"No Weizmann video in {folder}: expected <person>_<action>.avi, as daria_bend.avi."
+        )
+    cached = cache_videos(
+        [file for _, _, file in found],
+        size,
+        channels,
+        cache_dir=cache_dir,
+        workers=workers,
+        progress=progress,
+    )
+    videos: dict[str, list[LabelledVideo]] = {"train": [], "test": []}
+    for (person, action, file), frames in zip(found, cached, strict=True):
+        split = "test" if person in left_out else "train"
+        name = file.relative_to(folder).as_posix()
+        videos[split].append(LabelledVideo(name, ACTIONS.index(action), frames))
+    for split, chosen in videos.items():
+        if not chosen:
+            raise UserError(
+                f"No {split} video in {folder} with the test persons {', '.join(left_out)}: "
+                f"found {', '.join(sorted({person for person, _, _ in found}))}."
+            )
+    splits = {
+        "train": sliding_windows(videos["train"], clip_frames, train_step, last=False),
+        "test": sliding_windows(videos["test"], clip_frames, test_step, last=True),
+    }
+    options = {
+        "size": list(size),
+        "channels": channels,
+        "clip_frames": clip_frames,
+        "test_persons": list(left_out),
+        "train_step": train_step,
+        "test_step": test_step,
+    }
+    notes = _missing_notes({(who, what) for who, what, _ in found})
+    notes += padding_notes(splits, clip_frames)
+    return make_data("weizmann", ACTIONS, splits, options, notes)
+
+
+def find_videos(folder: Path) -> list[tuple[str, str, Path]]:
+    """(person, action, file) of every video named as Weizmann's, sorted."""
+    return sorted(
+        (match[1].lower(), match[2].lower(), file)
+        for file in folder.rglob("*.avi")
+        if (match := _NAME.fullmatch(file.name))
+    )
+
+
+def parse_persons(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Test persons from names, "eli,ira" or "fold-eli"; sorted, each once."""
+    names = given.split(",") if isinstance(given, str) else list(given)
+    persons: set[str] = set()
+    for name in (name.strip().lower() for name in names):
+        if name not in PERSONS and name not in FOLDS:
+            raise UserError(
+                f"No Weizmann person {name!r}: choose among {', '.join(PERSONS)}, "
+                "or one fold as fold-eli."
+            )
+        persons.update(FOLDS.get(name, (name,)))
+    return tuple(sorted(persons))
+
+
+def missing_pairs(found: Collection[tuple[str, str]]) -> list[str]:
+    """The <person>_<action> of which there is no video."""
+    return [
+        f"{person}_{action}"
+        for person in PERSONS
+        for action in ACTIONS
+        if (person, action) not in found
+    ]
+
+
+def _missing_notes(found: Collection[tuple[str, str]]) -> list[str]:
+    missing = missing_pairs(found)
+    if not missing:
+        return []
+    pairs = len(PERSONS) * len(ACTIONS)
+    return [
+        f"{pairs - len(missing)} of {pairs} Weizmann videos found (no {missing[0]}"
+        f"{', …' if len(missing) > 1 else ''}); accuracy from a partial copy is not Weizmann's."
+    ]

@@ -1,0 +1,10 @@
+"""The one exception that a user's mistake raises."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend.
+
+    Its message is one line that names what was given and the remedy; the commands print it without
+    a traceback and end with exit status 2. Everything else that is raised is a bug and keeps its
+    traceback.
+    """

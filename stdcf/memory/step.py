@@ -1,0 +1,165 @@
+"""One training step, the same one for a prediction and for a measurement."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stdcf.errors import UserError
+
+if TYPE_CHECKING:
+    from stdcf.training.stage import Stage
+
+T = TypeVar("T")
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+LOSSES: dict[str, Loss] = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
+
+# Learning rates change no memory.
+OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], bool | None], torch.optim.Optimizer]] = {
+    "adam": lambda params, foreach: torch.optim.Adam(params, lr=1e-3, foreach=foreach),
+    "adamw": lambda params, foreach: torch.optim.AdamW(params, lr=1e-3, foreach=foreach),
+    "sgd": lambda params, foreach: torch.optim.SGD(params, 1e-3, momentum=0.9, foreach=foreach),
+}
+AUTOCASTS = {"bfloat16": torch.bfloat16}
+LAYOUTS = {
+    "contiguous_format": torch.contiguous_format,
+    "channels_last_3d": torch.channels_last_3d,
+}
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What a training step is made of; the arguments that `predict_peak` and `measure_peak` share.
+
+    Attributes:
+        num_classes: what the model must give, and the range of the labels; None: as it gives.
+        loss: "cross_entropy", "mse" or a function of the model's output and a target. The target is
+            labels [B] for an output [B, classes], the clip for an output of its shape, else a
+            tensor like the output.
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        autocast: None or bfloat16.
+        memory_format: None or channels_last_3d, of the clip and of each 5-D parameter.
+        stage: whose clip size, dilation and frozen parts apply.
+    """
+
+    num_classes: int | None = None
+    loss: str | Loss = "cross_entropy"
+    optimizer: str = "adam"
+    autocast: str | torch.dtype | None = None
+    memory_format: str | torch.memory_format | None = None
+    stage: "Stage | None" = None
+
+    def clip_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """What the stage makes of a full-size batch [B, C, T, H, W]."""
+        shape = tuple(input_shape)
+        if len(shape) != 5 or not all(isinstance(size, int) and size > 0 for size in shape):
+            raise UserError(f"input_shape must be five sizes, B C T H W, not {input_shape!r}")
+        return shape if self.stage is None else self.stage.clip_shape(shape)
+
+    def build(
+        self,
+        model: nn.Module,
+        input_shape: Sequence[int],
+        device: torch.device,
+        foreach: bool | None = None,
+    ) -> "TrainingStep":
+        """Puts the model into training, with an optimiser and a batch, and does a warm-up step.
+
+        Args:
+            model: on the device already.
+            foreach: the optimiser's own option; None is torch's default for the device.
+
+        Raises:
+            UserError: for an option that is not one of those above.
+        """
+        loss = self.loss if callable(self.loss) else _choose("loss", LOSSES, self.loss)
+        make_optimizer = _choose("optimizer", OPTIMIZERS, self.optimizer)
+        autocast = None if self.autocast is None else _choose("autocast", AUTOCASTS, self.autocast)
+        memory_format = self.memory_format or torch.contiguous_format
+        layout = _choose("memory_format", LAYOUTS, memory_format)
+        clip = torch.rand(self.clip_shape(input_shape), device=device)
+        model.train()
+        if self.stage is not None:
+            from stdcf.training.prepare import apply_stage
+
+            apply_stage(model, self.stage)
+        if layout is torch.channels_last_3d:
+            from stdcf.training.prepare import to_channels_last
+
+            to_channels_last(model)
+            clip = clip.contiguous(memory_format=layout)
+        optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], foreach)
+        step = TrainingStep(model, optimizer, loss, autocast, clip)
+        step.warm_up(self.num_classes)
+        return step
+
+
+@dataclass
+class TrainingStep:
+    """Forward, loss, backward, optimiser step, gradients set to None."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    autocast: torch.dtype | None
+    clip_BCTHW: Tensor  # noqa: N815
+    target: Tensor | None = None
+
+    @property
+    def batch(self) -> list[Tensor]:
+        """Clip and target."""
+        return [self.clip_BCTHW] if self.target is None else [self.clip_BCTHW, self.target]
+
+    def warm_up(self, num_classes: int | None) -> None:
+        """The first step: it makes the optimiser's state, and the target from the output's shape.
+
+        Raises:
+            UserError: if `num_classes` is not what the model gives.
+        """
+        with self._autocast():
+            output = self.model(self.clip_BCTHW)
+            self.target = self._target_for(output, num_classes)
+            loss = self.loss(output, self.target)
+        self._learn(loss)
+
+    def __call__(self) -> None:
+        """One ordinary step."""
+        assert self.target is not None, "warm_up comes first"
+        with self._autocast():
+            loss = self.loss(self.model(self.clip_BCTHW), self.target)
+        self._learn(loss)
+
+    def _learn(self, loss: Tensor) -> None:
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.clip_BCTHW.device.type, self.autocast)
+
+    def _target_for(self, output: Tensor, num_classes: int | None) -> Tensor:
+        if output.ndim == 2:
+            batch, given = output.shape
+            if num_classes not in (None, given):
+                raise UserError(f"num_classes is {num_classes}, but the model gives {given}")
+            return torch.randint(given, (batch,), device=output.device)
+        if output.shape == self.clip_BCTHW.shape:
+            return self.clip_BCTHW
+        return torch.rand_like(output, dtype=torch.float32)
+
+
+def _choose(option: str, choices: dict[str, T], value: object) -> T:
+    """A choice by its name, or itself."""
+    if isinstance(value, str) and value in choices:
+        return choices[value]
+    for choice in choices.values():
+        if value is choice:
+            return choice
+    raise UserError(f"{option} must be one of {', '.join(choices)}, not {value!r}")

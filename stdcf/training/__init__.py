@@ -1,0 +1,1 @@
+"""Stages and schedules, the training step, the trainer, checkpoints and evaluation."""

@@ -1,0 +1,53 @@
+"""Checkpoints that are whole or not there, and that are verified before they are used."""
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_MAGIC = b"stdcf-checkpoint-1\n"
+
+
+class CheckpointError(Exception):
+    """A checkpoint file that is not what was written: damaged, cut short or another format."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes `state` (tensors and plain values) by temporary file, fsync and rename."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getbuffer()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(_MAGIC)
+            file.write(hashlib.sha256(payload).digest())
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads what `save_checkpoint` wrote. No code in the file is ever run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        CheckpointError: if its checksum or format is wrong.
+    """
+    content = path.read_bytes()
+    digest, payload = content[len(_MAGIC) : len(_MAGIC) + 32], content[len(_MAGIC) + 32 :]
+    if not content.startswith(_MAGIC):
+        raise CheckpointError(f"{path} is no checkpoint of this version")
+    if hashlib.sha256(payload).digest() != digest:
+        raise CheckpointError(f"{path} is damaged (its checksum does not match)")
+    try:
+        return torch.load(io.BytesIO(payload), map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"{path} holds what no checkpoint holds: {error}") from error

@@ -1,0 +1,52 @@
+"""Accuracy on full-size clips, per clip and per video."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stdcf.data.clips import ClipDataset
+from stdcf.data.loader import batches
+from stdcf.layers import set_dilation
+from stdcf.training.stage import Dilation
+from stdcf.training.step import Numerics
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fractions in [0, 1] and how many they are of."""
+
+    clip: float
+    video: float
+    num_clips: int
+    num_videos: int
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    dataset: ClipDataset,
+    dilation: Dilation,
+    numerics: Numerics,
+    *,
+    batch_size: int = 16,
+    num_workers: int = 0,
+) -> Accuracy:
+    """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips."""
+    set_dilation(model, *dilation)
+    model.eval()
+    scores: list[Tensor] = []
+    for clip_BCTHW, _, _ in batches(dataset, batch_size, num_workers=num_workers):
+        with numerics.autocast():
+            logits_BK = model(numerics.prepare(clip_BCTHW))
+        scores.append(logits_BK.float().softmax(1).cpu())
+    scores_NK = torch.cat(scores)
+    labels_N = torch.from_numpy(dataset.labels)
+    clip = float((scores_NK.argmax(1) == labels_N).double().mean())
+
+    videos_N = torch.from_numpy(dataset.video_of_clip)
+    ids_V, row_N = videos_N.unique(return_inverse=True)
+    sums_VK = torch.zeros(len(ids_V), scores_NK.shape[1]).index_add_(0, row_N, scores_NK)
+    labels_V = torch.zeros(len(ids_V), dtype=torch.int64).scatter_(0, row_N, labels_N)
+    video = float((sums_VK.argmax(1) == labels_V).double().mean())
+    return Accuracy(clip, video, len(scores_NK), len(ids_V))

@@ -1,0 +1,30 @@
+"""Puts a model into the state in which a stage trains or tests it."""
+
+import torch
+from torch import nn
+
+from stdcf.layers import set_dilation
+from stdcf.layers.parts import layers_with_parts
+from stdcf.training.stage import Stage
+
+
+def apply_stage(model: nn.Module, stage: Stage) -> None:
+    """Dilates the model and freezes what the stage does not train; everything else learns again."""
+    set_dilation(model, *stage.dilation)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    for _, parts in layers_with_parts(model):
+        for part, parameters in parts.items():
+            for parameter in parameters:
+                parameter.requires_grad_(part in stage.trains)
+
+
+def to_channels_last(model: nn.Module) -> nn.Module:
+    """Converts each 5-D parameter to channels_last_3d, in place.
+
+    ``model.to(memory_format=...)`` would fail on the 4-D parameters of any 2D layer.
+    """
+    for parameter in model.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return model

@@ -1,0 +1,140 @@
+"""A schedule is a list of stages; full-size learning has one, ITSL 2·E (§2.2, Algorithm 1)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Part = Literal["spatial", "temporal", "joint"]
+ALL_PARTS: tuple[Part, ...] = ("spatial", "temporal", "joint")
+Dilation = tuple[PositiveInt, PositiveInt]
+
+
+class Stage(BaseModel):
+    """One stretch of training on clips of one size.
+
+    Attributes:
+        name: shown in curves and logs; unique in a schedule.
+        temporal_stride: γ; the clip's frames 0, γ, 2γ, … are kept.
+        spatial_scale: 1/β; height and width are scaled by it (area interpolation).
+        dilation: (temporal, spatial) while training.
+        test_dilation: (temporal, spatial) while testing, always on full-size clips.
+        trains: parts of each layer's filter that learn; the others are frozen. Biases,
+            normalisation and the classifier are in no part and always learn.
+        epochs: passes over the training clips.
+        lr: learning rate of the first epoch; a fresh optimiser starts each stage.
+        milestones: epochs from which the rate is multiplied by `gamma` once more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    temporal_stride: PositiveInt = 1
+    spatial_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    dilation: Dilation = (1, 1)
+    test_dilation: Dilation = (1, 1)
+    trains: tuple[Part, ...] = ALL_PARTS
+    epochs: PositiveInt
+    lr: PositiveFloat
+    milestones: tuple[PositiveInt, ...] = ()
+    gamma: PositiveFloat = 0.1
+
+    @model_validator(mode="after")
+    def _milestones_ascend(self) -> "Stage":
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must ascend, not {self.milestones}")
+        return self
+
+    def lr_at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
+
+    def clip_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape that this stage trains on, of a full-size clip or batch [..., T, H, W]."""
+        *rest, t, h, w = shape
+        return (
+            *rest,
+            -(-t // self.temporal_stride),
+            max(round(h * self.spatial_scale), 1),
+            max(round(w * self.spatial_scale), 1),
+        )
+
+    def relative_cost(self) -> float:
+        """Computation of one clip against the full-size one's: spatial_scale² / temporal_stride."""
+        return self.spatial_scale**2 / self.temporal_stride
+
+
+def full_size(
+    *,
+    epochs: int,
+    lr: float,
+    milestones: Sequence[int] = (),
+    dilation: Dilation = (1, 1),
+) -> tuple[Stage, ...]:
+    """One stage on full-size clips, trained and tested at the same dilation."""
+    return (
+        Stage(
+            name="full",
+            epochs=epochs,
+            lr=lr,
+            milestones=tuple(milestones),
+            dilation=dilation,
+            test_dilation=dilation,
+        ),
+    )
+
+
+def itsl(
+    iterations: int,
+    *,
+    epochs: int,
+    lr: float,
+    milestones: Sequence[int] = (),
+    beta: int = 2,
+    gamma: int = 2,
+) -> tuple[Stage, ...]:
+    """Iterative two-stage learning (Algorithm 1 with §2.3's dilations), one setting for all stages.
+
+    Stage-t trains φ and α on full-time clips of size H/β × W/β, temporal atoms dilated by γ;
+    stage-s trains ψ and α on full-size clips of T/γ frames, spatial atoms dilated by β. Tests are
+    on full-size clips with both dilated.
+
+    Raises:
+        ValueError: for iterations, beta or gamma below 1.
+    """
+    if min(iterations, beta, gamma) < 1:
+        raise ValueError(
+            f"iterations, beta and gamma must be at least 1, not {iterations}, {beta} and {gamma}"
+        )
+    stages: list[Stage] = []
+    for e in range(1, iterations + 1):
+        stages.append(
+            Stage(
+                name=f"t{e}",
+                spatial_scale=1 / beta,
+                dilation=(gamma, 1),
+                test_dilation=(gamma, beta),
+                trains=("temporal", "joint"),
+                epochs=epochs,
+                lr=lr,
+                milestones=tuple(milestones),
+            )
+        )
+        stages.append(
+            Stage(
+                name=f"s{e}",
+                temporal_stride=gamma,
+                dilation=(1, beta),
+                test_dilation=(gamma, beta),
+                trains=("spatial", "joint"),
+                epochs=epochs,
+                lr=lr,
+                milestones=tuple(milestones),
+            )
+        )
+    return tuple(stages)
+
+
+def total_cost(stages: Sequence[Stage]) -> float:
+    """Computation of a schedule in full-size epochs (ITSL at E=3: 2.25 times full size's)."""
+    return sum(stage.epochs * stage.relative_cost() for stage in stages)

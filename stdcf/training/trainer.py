@@ -1,0 +1,286 @@
+"""Runs a schedule: every stage, a checkpoint at least every epoch, resumable at any step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stdcf.data.loader import batches
+from stdcf.data.splits import VideoData
+from stdcf.memory.measure import StepMeter
+from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
+from stdcf.training.evaluate import evaluate
+from stdcf.training.prepare import apply_stage
+from stdcf.training.stage import Stage
+from stdcf.training.step import Numerics
+
+
+class NotFinite(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class Stopped(Exception):
+    """Training was asked to stop; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for whoever shows it."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    fraction: float
+    clips_per_second: float
+
+
+@dataclass
+class History:
+    """What has been measured so far; travels in the checkpoint.
+
+    Attributes:
+        epochs: one row an epoch.
+        stages: one row a stage, tested on full-size clips after its last epoch.
+        peaks: each stage's MemoryReport, of its second step.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    peaks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a model through a schedule of stages.
+
+    Args:
+        model: built under the run's seed; moved to the device here.
+        folder: where checkpoint.pt and each stage's weights (stage-NAME.pt) are kept.
+        on_progress: called after every step.
+        should_stop: asked after every step; True writes a checkpoint and raises `Stopped`.
+        cap_bytes: limit on one training step's live tensor bytes (CPU).
+
+    The result depends on the seed alone: not on num_workers, nor on where it was stopped and
+        resumed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: VideoData,
+        stages: Sequence[Stage],
+        *,
+        batch_size: int,
+        seed: int,
+        numerics: Numerics,
+        folder: Path,
+        num_workers: int = 0,
+        cap_bytes: int | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.model = numerics.place(model)
+        self.data = data
+        self.stages = list(stages)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.numerics = numerics
+        self.folder = folder
+        self.num_workers = num_workers
+        self.cap_bytes = cap_bytes
+        self.on_progress = on_progress
+        self.should_stop = should_stop
+
+        self.history = History()
+        self.stage_index = self.epoch = self.step = 0
+        self.sums = _Sums()
+        self.optimizer = self._enter_stage()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that is being trained."""
+        return self.stages[self.stage_index]
+
+    def run(self) -> History:
+        """Trains from where the folder's checkpoint stands, or from the beginning.
+
+        Raises:
+            NotFinite: if the loss is NaN or infinite.
+            Stopped: if `should_stop` said so; call again to go on.
+            CheckpointError: if the checkpoint is damaged.
+        """
+        if self._checkpoint.exists():
+            self._load()
+        while self.stage_index < len(self.stages):
+            while self.epoch < self.stage.epochs:
+                self._train_epoch()
+            self._test_stage()
+            self.stage_index, self.epoch = self.stage_index + 1, 0
+            if self.stage_index < len(self.stages):
+                self.optimizer = self._enter_stage()
+            self._save()
+        return self.history
+
+    def _enter_stage(self) -> torch.optim.Optimizer:
+        apply_stage(self.model, self.stage)
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(learning, lr=self.stage.lr)
+        # The optimiser's state exists from the second step on.
+        self.meter = StepMeter(self.model, optimizer, self.cap_bytes, measured_step=1)
+        return optimizer
+
+    def _train_epoch(self) -> None:
+        stage = self.stage
+        order = np.random.default_rng([self.seed, self.stage_index, self.epoch]).permutation(
+            len(self.data.train)
+        )
+        if self.step == 0:
+            self.sums = _Sums()
+            # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
+            torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch))
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.lr_at(self.epoch)
+        self.model.train()
+        steps = -(-len(order) // self.batch_size)
+        remaining = order[self.step * self.batch_size :]
+        started = perf_counter()
+        for clip, label, _ in batches(
+            self.data.train, self.batch_size, order=remaining, num_workers=self.num_workers
+        ):
+            self._train_step(clip, label)
+            self.step += 1
+            seconds = self.sums.seconds + perf_counter() - started
+            self.on_progress(
+                Progress(
+                    stage.name,
+                    self.epoch,
+                    stage.epochs,
+                    self.step,
+                    steps,
+                    self._fraction(self.step / steps),
+                    self.sums.clips / seconds,
+                )
+            )
+            if self.should_stop():
+                self.sums.seconds = seconds
+                self._save()
+                raise Stopped
+        self.sums.seconds += perf_counter() - started
+        self.history.epochs.append(
+            {
+                "stage": stage.name,
+                "epoch": self.epoch + 1,
+                "lr": stage.lr_at(self.epoch),
+                "train_loss": self.sums.loss / self.sums.clips,
+                "train_accuracy": self.sums.correct / self.sums.clips,
+                "seconds": self.sums.seconds,
+                "clips_per_second": self.sums.clips / self.sums.seconds,
+            }
+        )
+        self.epoch, self.step = self.epoch + 1, 0
+        if self.epoch < stage.epochs:
+            self._save()
+
+    def _train_step(self, clip: torch.Tensor, label: torch.Tensor) -> None:
+        x_BCTHW = self.numerics.prepare(clip, self.stage)
+        label = label.to(self.numerics.device)
+        with self.meter.step(x_BCTHW, label):
+            with self.numerics.autocast():
+                logits_BK = self.model(x_BCTHW)
+                loss = F.cross_entropy(logits_BK, label)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        if self.meter.report is not None:
+            self.history.peaks.setdefault(self.stage.name, asdict(self.meter.report))
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise NotFinite(
+                f"loss is {value} in stage {self.stage.name}, epoch {self.epoch + 1}, "
+                f"step {self.step + 1}"
+            )
+        self.sums.clips += len(label)
+        self.sums.loss += value * len(label)
+        self.sums.correct += int((logits_BK.detach().argmax(1) == label).sum())
+
+    def _test_stage(self) -> None:
+        stage = self.stage
+        accuracy = evaluate(
+            self.model,
+            self.data.test,
+            stage.test_dilation,
+            self.numerics,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+        self.history.stages.append(
+            {
+                "stage": stage.name,
+                "accuracy": accuracy.clip,
+                "video_accuracy": accuracy.video,
+                "test_clips": accuracy.num_clips,
+                "test_videos": accuracy.num_videos,
+            }
+        )
+        save_checkpoint(self.folder / f"stage-{stage.name}.pt", self.model.state_dict())
+
+    def _fraction(self, of_epoch: float) -> float:
+        costs = [stage.epochs * stage.relative_cost() for stage in self.stages]
+        done = sum(costs[: self.stage_index])
+        done += (self.epoch + of_epoch) * self.stage.relative_cost()
+        return done / sum(costs)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self._checkpoint,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "stage_index": self.stage_index,
+                "epoch": self.epoch,
+                "step": self.step,
+                "sums": asdict(self.sums),
+                "random_state": torch.get_rng_state(),
+                "history": asdict(self.history),
+            },
+        )
+
+    def _load(self) -> None:
+        state = load_checkpoint(self._checkpoint, self.numerics.device)
+        self.stage_index, self.epoch, self.step = (
+            state["stage_index"],
+            state["epoch"],
+            state["step"],
+        )
+        self.sums = _Sums(**state["sums"])
+        self.history = History(**state["history"])
+        self.model.load_state_dict(state["model"])
+        if self.stage_index < len(self.stages):
+            self.optimizer = self._enter_stage()
+            self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random_state"].cpu())
+
+
+@dataclass
+class _Sums:
+    """Of the epoch so far."""
+
+    clips: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

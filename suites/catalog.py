@@ -1,0 +1,111 @@
+"""Every layer, model and data set by name: plain dicts, filled here."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from baselines.layers import Rank1Conv3d
+from stdcf.data import kth, synthetic_actions, video_folder, weizmann
+from stdcf.data.roots import default_root
+from stdcf.data.splits import VideoData
+from stdcf.errors import UserError
+from stdcf.layers import STDCFConv3d
+from stdcf.models import create_model, list_models
+
+LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "regular": nn.Conv3d,
+    "rank1": Rank1Conv3d,
+    "stdcf": STDCFConv3d,
+}
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    name: partial(create_model, name) for name in list_models()
+}
+
+DATASETS: dict[str, Callable[..., VideoData]] = {
+    "kth": kth.load,
+    "weizmann": weizmann.load,
+    "video_folder": video_folder.load,
+    "synthetic_actions": synthetic_actions.load,
+}
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int | None = None,
+    layer: str | None = None,
+    layer_options: Mapping[str, Any] | None = None,
+    **model_options: Any,
+) -> nn.Module:
+    """Any model by name, with any layer by name.
+
+    Args:
+        layer: the 3D convolution; None takes the model's own default.
+        layer_options: options beyond nn.Conv3d's, such as ``num_spatial_atoms``.
+
+    Raises:
+        UserError: for an unknown name or option, listing the valid ones.
+    """
+    model = _entry(MODELS, "model", name)
+    options = dict(model_options)
+    if layer is not None:
+        options["conv"] = layer_by_name(layer, layer_options or {})
+    if in_channels is not None:
+        options["in_channels"] = in_channels
+    try:
+        return model(num_classes=num_classes, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise UserError(f"model {name}: {str(error).split('()', 1)[-1].strip()}") from error
+        raise
+
+
+def layer_by_name(name: str, options: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """A layer's constructor with its options bound.
+
+    Raises:
+        UserError: for an unknown layer or option.
+    """
+    layer = _entry(LAYERS, "layer", name)
+    valid = [
+        parameter.name
+        for parameter in inspect.signature(layer).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in valid:
+            raise UserError(
+                f"layer {name} has no option {option!r}; "
+                + (f"its options are {', '.join(valid)}" if valid else "it has none")
+            )
+    return partial(layer, **options) if options else layer
+
+
+def load_dataset(name: str, root: str | None, **options: Any) -> VideoData:
+    """A data set's clips by name.
+
+    Raises:
+        UserError: for an unknown name or option, or if the data is not there.
+    """
+    loader = _entry(DATASETS, "data set", name)
+    if root is None and name != "synthetic_actions":
+        root = str(default_root(name))
+    valid = inspect.signature(loader).parameters
+    for option in options:
+        if option not in valid:
+            raise UserError(
+                f"data set {name} has no option {option!r}; its options are "
+                + ", ".join(n for n in valid if n not in ("root", "progress", "cache_dir"))
+            )
+    return loader(root, **options)
+
+
+def _entry(registry: Mapping[str, Any], what: str, name: str) -> Any:
+    if name not in registry:
+        raise UserError(f"unknown {what} {name!r}; there are {', '.join(sorted(registry))}")
+    return registry[name]

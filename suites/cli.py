@@ -1,0 +1,46 @@
+"""How every command ends: one line for a user's mistake, a traceback for a bug."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from stdcf.errors import UserError
+
+# Typer carries a copy of click of its own, or uses the installed one, depending on its version.
+_USAGE_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+EXIT_ROWS_NOT_OK = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A command with plain help and Python's own tracebacks."""
+    return typer.Typer(
+        help=help_text,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Runs a command and exits with its status."""
+    try:
+        status = typer.main.get_command(app).main(standalone_mode=False)
+    except UserError as error:
+        _say(str(error))
+        sys.exit(EXIT_USER_ERROR)
+    except _USAGE_ERROR as error:
+        _say(error.format_message())  # type: ignore[attr-defined]
+        sys.exit(EXIT_USER_ERROR)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)

@@ -1,0 +1,206 @@
+"""`python -m suites.data`: download, verify, list and preview data sets."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress
+
+app = new_app("Download, verify, list and preview data sets.")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user should know of a data set before having it."""
+
+    what: str
+    needs: str
+    source: str = ""
+    synthetic: bool = False
+
+
+# Its own table, and not the catalogue of loaders: `--help` and `list` must not wait for torch.
+CARDS = {
+    "kth": Card(
+        "6 actions, 25 persons, 599 videos (1.1 GB)",
+        "<action>/person01_<action>_d1_uncomp.avi and 00sequences.txt; a part of it works too",
+        "python -m suites.data download kth",
+    ),
+    "weizmann": Card(
+        "10 actions, 9 persons, 90 videos (8 MB)",
+        "<person>_<action>.avi, as daria_bend.avi",
+        "its authors' page: www.wisdom.weizmann.ac.il/~vision/SpaceTimeActions.html",
+    ),
+    "video_folder": Card(
+        "videos of your own",
+        "<class>/<video>, or train/<class>/<video> beside test/<class>/<video>",
+        "your camera",
+    ),
+    "synthetic_actions": Card(
+        "KTH's 6 actions by drawn figures",
+        "nothing: it is generated at first use",
+        synthetic=True,
+    ),
+}
+
+Name = Annotated[str, typer.Argument(help="The data set: see `list`.", show_default=False)]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Its folder (default: $STDCF_DATA/NAME, or data/NAME).", show_default=False),
+]
+
+
+@app.command("list")
+def list_data_sets() -> None:
+    """Show the data sets, what each needs and where it is looked for."""
+    from stdcf.data.roots import default_root
+
+    for name, card in CARDS.items():
+        root = default_root(name)
+        state = "found" if root.is_dir() else "not there"
+        typer.echo(f"{name}: {card.what}")
+        typer.echo(f"  needs   {card.needs}")
+        if not card.synthetic:
+            typer.echo(f"  place   {root} ({state}), or the folder that --root gives")
+            typer.echo(f"  source  {card.source}")
+
+
+@app.command()
+def download(
+    name: Name,
+    root: Root = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archives too.")] = False,
+) -> None:
+    """Fetch a data set: goes on where it stopped, checks SHA-1, unpacks."""
+    from stdcf.data.download import KTH_ARCHIVES, KTH_SEQUENCES_URL
+    from stdcf.data.download import download as fetch
+    from stdcf.data.roots import default_root
+    from stdcf.errors import UserError
+
+    card = _card(name)
+    if card.synthetic:
+        raise UserError(f"{name} needs no download: it is generated at first use.")
+    if name != "kth":
+        raise UserError(f"{name} cannot be downloaded here; it comes from {card.source}.")
+    folder = root if root is not None else default_root(name)
+    with _bars("bytes") as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(file: str, done_bytes: int, whole_bytes: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=whole_bytes)
+            bars.update(tasks[file], completed=done_bytes, total=whole_bytes)
+
+        fetched = fetch(
+            KTH_ARCHIVES,
+            folder,
+            files=[("00sequences.txt", KTH_SEQUENCES_URL)],
+            keep=keep,
+            progress=report,
+        )
+    typer.echo(f"{', '.join(fetched) or 'Nothing'} fetched; {name} is complete in {folder}.")
+
+
+@app.command()
+def verify(name: Name, root: Root = None) -> None:
+    """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
+    from stdcf.data.verify import find_faults
+
+    _card(name)
+    with _bars("files") as bars:
+        sound, faults = find_faults(name, root, progress=_counter(bars, "decoding"))
+    for fault in faults:
+        typer.echo(f"{fault.file}: {fault.reason}")
+    missing = sum(fault.reason == "missing" for fault in faults)
+    typer.echo(f"{sound} videos sound, {len(faults) - missing} broken, {missing} missing.")
+    if faults:
+        raise typer.Exit(EXIT_ROWS_NOT_OK)
+
+
+@app.command()
+def preview(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="The PNG to write.", show_default=False)],
+    root: Root = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each class.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 8,
+) -> None:
+    """Write a contact sheet: some clips of each class, labelled."""
+    import importlib
+
+    from stdcf.data.preview import contact_sheet
+    from stdcf.errors import UserError
+
+    _card(name)
+    load = importlib.import_module(f"stdcf.data.{name}").load
+    with _bars("files") as bars:
+        progress = _counter(bars, "decoding")
+        data = load(root, progress=progress)
+    sheet = contact_sheet(data, clips_per_class=clips, frames=frames)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(out, "PNG")
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror}.") from error
+    for note in data.notes:
+        typer.echo(note)
+    typer.echo(f"{out}: {sheet.width} x {sheet.height}")
+
+
+def _card(name: str) -> Card:
+    from stdcf.errors import UserError
+
+    if name not in CARDS:
+        raise UserError(f"No data set {name!r}: choose {', '.join(CARDS)}.")
+    return CARDS[name]
+
+
+@contextmanager
+def _bars(unit: str) -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    console = Console(stderr=True)
+    counts = (
+        [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    )
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *counts,
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=unit != "bytes",
+    ) as bars:
+        yield bars
+
+
+def _counter(bars: "Progress", what: str) -> Callable[[int, int, str], None]:
+    task = bars.add_task(what, total=None)
+
+    def report(done: int, total: int, file: str) -> None:
+        bars.update(task, completed=done, total=total)
+
+    return report
+
+
+if __name__ == "__main__":
+    run(app)

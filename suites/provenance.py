@@ -1,0 +1,70 @@
+"""Where a result came from: commit, versions, machine."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydantic", "av", "fvcore")
+
+
+@cache
+def commit() -> tuple[str, bool | None]:
+    """Commit of the code that runs, and whether it was changed since; ("unknown", None) elsewhere."""
+    code = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(code), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        # Results are data: running a suite must not make its own code count as changed.
+        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)results")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", None
+    return head, bool(changed)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(device: str) -> str:
+    """Such as "cuda:0 NVIDIA H100 80GB HBM3" or "cpu AMD EPYC"."""
+    if device.startswith("cuda"):
+        import torch
+
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return f"cpu {cpu_name()}"
+
+
+def cpu_name() -> str:
+    """The processor's own name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """The fields of a row that say what measured it."""
+    head, dirty = commit()
+    return {
+        "commit": head,
+        "dirty": dirty,
+        "device": device_name(device),
+        "versions": versions(),
+    }

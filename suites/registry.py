@@ -1,0 +1,25 @@
+"""Every suite by name; a suite's module is imported when it is asked for."""
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from stdcf.errors import UserError
+from suites.suite import Suite
+
+SUITES: dict[str, str] = {
+    "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
+}
+
+
+def get_suite(name: str) -> Suite:
+    """A suite by name.
+
+    Raises:
+        UserError: for an unknown one, with the nearest names.
+    """
+    if name not in SUITES:
+        near = get_close_matches(name, SUITES, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(SUITES)}"
+        raise UserError(f"no suite {name!r}; {hint} (python -m suites.run --list)")
+    suite: Suite = import_module(f"suites.{name}").SUITE
+    return suite

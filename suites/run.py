@@ -1,0 +1,72 @@
+"""``python -m suites.run NAME``: runs what is missing of a suite, then prints its table."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stdcf.errors import UserError
+from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+
+app = new_app("Run what is missing of a suite, then print its table beside the published one.")
+
+
+@app.command()
+def main(
+    name: Annotated[str | None, typer.Argument(help="The suite; --list shows them.")] = None,
+    list_suites: Annotated[bool, typer.Option("--list", help="List the suites.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="quick (minutes on a laptop) or paper (its own schedule).")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set; the default is synthetic.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Its folder; default $STDCF_DATA/NAME or data/NAME.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where runs are kept; default results/local.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs a stage; milestones scale with it.")
+    ] = None,
+    cap: Annotated[
+        str | None, typer.Option(help="Limit on a training step's peak memory, as 4GiB.")
+    ] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 autocast.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Runs at a time; changes no result.")] = None,
+    budget_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long; the same command goes on.")
+    ] = None,
+) -> int:
+    """Run what is missing of a suite, then print its table beside the published one."""
+    from suites.registry import SUITES, get_suite
+    from suites.session import Session, make_request
+
+    if list_suites:
+        for suite_name, title in SUITES.items():
+            typer.echo(f"{suite_name:<20} {title}")
+        return 0
+    if name is None:
+        raise UserError("which suite? python -m suites.run --list shows them")
+    suite = get_suite(name)
+    request = make_request(
+        suite, profile, dataset, seeds=seeds, epochs=epochs, cap=cap, amp=amp, device=device
+    )
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, not {workers}")
+    session = Session(suite, request, data_root, results)
+    if dry_run:
+        session.print_plan()
+        return 0
+    deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    session.run(workers, deadline)
+    return 0 if session.print_tables() else EXIT_ROWS_NOT_OK
+
+
+if __name__ == "__main__":
+    run(app)

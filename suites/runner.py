@@ -1,0 +1,168 @@
+"""Runs what is missing, one process a run, and leaves everything resumable."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from stdcf.training.stage import total_cost
+from suites.spec import RunSpec
+from suites.store import RunFolder
+from suites.worker import EXIT_CLAIMED, EXIT_STOPPED
+
+_POLL_SECONDS = 0.2
+_STOP_SECONDS = 60.0
+_CLAIM_RETRY_SECONDS = 5.0
+
+
+class Display(Protocol):
+    """Whoever shows how far the runs are."""
+
+    def update(self, jobs: Sequence["Job"]) -> None: ...
+
+    def ended(self, job: "Job", result: dict[str, Any] | None) -> None: ...
+
+
+@dataclass
+class Job:
+    """One run on its way."""
+
+    spec: RunSpec
+    folder: RunFolder
+    process: subprocess.Popen | None = None
+    fraction: float = 0.0
+    state: dict[str, Any] = field(default_factory=dict)
+    not_before: float = 0.0
+    done: bool = False
+
+    @property
+    def cost(self) -> float:
+        """Relative computation, for the time left."""
+        return total_cost(self.spec.stages)
+
+
+def run_missing(
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    device: str,
+    data_root: str | None,
+    display: Display,
+    deadline: float | None = None,
+) -> bool:
+    """Runs the jobs by `workers` processes at a time, in the order given.
+
+    Args:
+        deadline: `time.monotonic()` at which runs are stopped, resumably.
+
+    Returns:
+        Whether every job ended with a row; False if the deadline came first.
+
+    Raises:
+        KeyboardInterrupt: after the workers have written their checkpoints.
+    """
+    waiting = list(jobs)
+    running: list[Job] = []
+    try:
+        while waiting or running:
+            if deadline is not None and time.monotonic() >= deadline:
+                _stop(running)
+                return False
+            running = [job for job in running if not _reap(job, waiting, display)]
+            now = time.monotonic()
+            ready = [job for job in waiting if job.not_before <= now]
+            for job in ready[: workers - len(running)]:
+                waiting.remove(job)
+                job.process = _start(job, device, data_root)
+                running.append(job)
+            for job in running:
+                job.state = job.folder.state() or {}
+                job.fraction = job.state.get("fraction", 0.0)
+            display.update(jobs)
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        _stop(running)
+        raise
+    return True
+
+
+def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
+    command = [sys.executable, "-m", "suites.worker", str(job.folder.path), "--device", device]
+    command += ["--die-with", str(os.getpid())]
+    if data_root is not None:
+        command += ["--data-root", data_root]
+    with job.folder.log_file.open("ab") as log:
+        # A session of its own: Ctrl-C reaches the runner alone, which then asks each worker to
+        # stop.
+        return subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(job.spec.threads)},
+        )
+
+
+def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
+    """Whether the job's process ended; decides what becomes of the job."""
+    assert job.process is not None
+    status = job.process.poll()
+    if status is None:
+        return False
+    if status in (EXIT_CLAIMED, EXIT_STOPPED):
+        # Another runner has it (its row will be there) or its worker was told to stop.
+        job.not_before = time.monotonic() + _CLAIM_RETRY_SECONDS
+        waiting.append(job)
+        return True
+    result = job.folder.result()
+    if status != 0:
+        result = crash_row(job, status)
+        job.folder.write_result(result)
+    job.done, job.fraction = True, 1.0
+    display.ended(job, result)
+    return True
+
+
+def crash_row(job: Job, status: int) -> dict[str, Any]:
+    """The row of a worker that died without one: how, and the last line that it wrote."""
+    from suites.execute import header
+
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    lines = job.folder.log_file.read_text(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    if status == -signal.SIGKILL:
+        how += " (by a person, or by the kernel when memory ran out)"
+    row = header(job.spec, "cpu" if job.spec.device == "cpu" else "cuda:0")
+    return row | {"status": "error", "reason": f"worker {how}: {last:.300}"}
+
+
+def _stop(running: Sequence[Job]) -> None:
+    """Asks the workers to write a checkpoint and end; kills those that do not."""
+    processes = [job.process for job in running if job.process is not None]
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def default_workers(device: str) -> int:
+    """One run at a time on a GPU; on CPU as many as there are cores, two at most."""
+    return 1 if device.startswith("cuda") else max(min(len(os.sched_getaffinity(0)), 2), 1)
+
+
+def make_jobs(specs: Sequence[RunSpec], results: Path) -> tuple[list[Job], int]:
+    """Jobs for the runs without a final row, and how many have one."""
+    jobs = [Job(spec, RunFolder.create(results, spec)) for spec in specs]
+    missing = [job for job in jobs if not job.folder.is_done()]
+    return missing, len(jobs) - len(missing)

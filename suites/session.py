@@ -1,0 +1,158 @@
+"""One call of a suite: its data, its runs, its tables."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from stdcf.errors import UserError
+from suites import store
+from suites.display import RunDisplay
+from suites.runner import default_workers, make_jobs, run_missing
+from suites.spec import RunSpec
+from suites.suite import Request, Suite
+from suites.units import parse_bytes
+
+
+def make_request(
+    suite: Suite,
+    profile: str | None,
+    dataset: str | None,
+    *,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    cap: str | None = None,
+    amp: bool = False,
+    device: str = "cpu",
+) -> Request:
+    """The command line's words, checked.
+
+    Raises:
+        UserError: for what the suite does not know or this machine does not have.
+    """
+    profile = profile or suite.profiles[0]
+    if profile not in suite.profiles:
+        raise UserError(f"no profile {profile!r}; {suite.name} has {', '.join(suite.profiles)}")
+    dataset = dataset or suite.datasets[0]
+    if dataset not in suite.datasets:
+        raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
+    for option, value in (("--seeds", seeds), ("--epochs", epochs)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} must be at least 1, not {value}")
+    return Request(
+        profile=profile,
+        dataset=dataset,
+        seeds=seeds,
+        epochs=epochs,
+        amp=amp,
+        cap_bytes=None if cap is None else parse_bytes(cap),
+        device=_checked_device(device),
+    )
+
+
+def _checked_device(device: str) -> str:
+    kind, _, index = device.partition(":")
+    if kind == "cpu" and not index:
+        return device
+    if kind != "cuda" or not (index.isdigit() or not index):
+        raise UserError(f"--device must be cpu, cuda or cuda:N, not {device!r}")
+    import torch
+
+    if int(index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"no {device} on this machine ({torch.cuda.device_count()} CUDA devices); --device cpu"
+        )
+    return f"cuda:{index or 0}"
+
+
+class Session:
+    """A suite's runs of one request, in one results folder.
+
+    Args:
+        data_root: folder of the data set; None looks where the data set is by default.
+        results: default results/local.
+
+    Raises:
+        UserError: if the data is not there or does not fit the request.
+    """
+
+    def __init__(
+        self, suite: Suite, request: Request, data_root: Path | None, results: Path | None
+    ) -> None:
+        self.suite = suite
+        self.request = request
+        self.results = (results or store.LOCAL).expanduser().resolve()
+        self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
+        self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
+        store.check_writable(self.results)
+        self.specs = self._specs()
+
+    def _specs(self) -> list[RunSpec]:
+        from suites.catalog import load_dataset
+
+        with Progress(console=self.console, transient=True) as progress:
+            bar = progress.add_task(f"preparing {self.request.dataset}", total=None)
+
+            def show(done: int, total: int, _: str) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            data = load_dataset(
+                self.request.dataset,
+                self.data_root,
+                progress=show,
+                **self.suite.dataset_options(self.request),
+            )
+        for note in data.notes:
+            self.console.print(note, markup=False)
+        return self.suite.specs(self.request, data.manifest)
+
+    def run(self, workers: int | None, deadline: float | None) -> None:
+        """Runs what has no final row.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C, with every run resumable.
+        """
+        jobs, done = make_jobs(self.specs, self.results)
+        if not jobs:
+            self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
+            return
+        started = time.monotonic()
+        try:
+            with RunDisplay(self.suite.name, done) as display:
+                finished = run_missing(
+                    jobs,
+                    workers=workers or default_workers(self.request.device),
+                    device=self.request.device,
+                    data_root=self.data_root,
+                    display=display,
+                    deadline=deadline,
+                )
+        except KeyboardInterrupt:
+            self.console.print("stopped; nothing is lost, the same command goes on")
+            raise
+        if not finished:
+            self.console.print("time is up; nothing is lost, the same command goes on")
+        self.console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
+
+    def print_plan(self) -> None:
+        """What would run, with the memory that each is predicted to need."""
+        from suites.plan_table import plan_table
+
+        plan_table(self.suite, self.specs, self.results).print()
+
+    def print_tables(self) -> bool:
+        """Prints the tables; whether every row of the request is there and ok."""
+        found = store.rows(self.results, self.suite.name)
+        setting = self.specs[0].setting
+        for table in self.suite.tables([row for row in found if row["setting"] == setting]):
+            table.print()
+        done = {row["run_id"]: row["status"] for row in found if not row["shipped"]}
+        missing = [spec for spec in self.specs if spec.run_id not in done]
+        bad = [spec for spec in self.specs if done.get(spec.run_id, "ok") != "ok"]
+        if missing or bad:
+            self.console.print(
+                f"{len(self.specs) - len(missing) - len(bad)} of {len(self.specs)} runs ok, "
+                f"{len(bad)} not ok, {len(missing)} not run"
+            )
+        return not missing and not bad

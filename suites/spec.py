@@ -1,0 +1,111 @@
+"""A run is a frozen spec; its id is a hash of what changes the result."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from stdcf.errors import UserError
+from stdcf.training.stage import Stage
+
+SCHEMA_VERSION = 1
+# Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
+_LABELS = frozenset({"suite", "profile", "mode"})
+
+
+class PublishedSetting(BaseModel):
+    """The setting of the published memory figure, for which the peak is predicted beside the run's.
+
+    Attributes:
+        input_shape: [B, C, T, H, W] of a full-size batch.
+        model_options: changes to the run's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    num_classes: PositiveInt
+    model_options: dict[str, Any] = {}
+
+
+class RunSpec(BaseModel):
+    """All that determines one run's result: never a path, a host or an executor.
+
+    Attributes:
+        manifest: SHA-256 of the clips it is trained and tested on.
+        mode: "full", "itsl" or a control's name; what it means stands in `stages`.
+        device: "cpu" or "cuda"; which one of several is not part of the run.
+        threads: of torch within a step; results differ in the last digits between 1 and 2.
+        epochs_override: the user's --epochs, shown in the title.
+        cap_bytes: limit on the peak memory of a training step.
+        published: adds columns to the row and changes nothing else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    suite: str
+    profile: str
+    dataset: str
+    dataset_options: dict[str, Any] = {}
+    manifest: str
+    model: str
+    model_options: dict[str, Any] = {}
+    layer: str
+    layer_options: dict[str, Any] = {}
+    mode: str
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
+    batch_size: PositiveInt
+    amp: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: PositiveInt = 1
+    epochs_override: PositiveInt | None = None
+    cap_bytes: PositiveInt | None = None
+    published: PublishedSetting | None = None
+
+    @property
+    def run_id(self) -> str:
+        """12 hex digits."""
+        content = self.model_dump(mode="json", exclude=set(_LABELS))
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def setting(self) -> str:
+        """Names the table that the run belongs to: data set, profile and what departs from it."""
+        parts = [self.dataset, self.profile]
+        if self.epochs_override is not None:
+            parts.append(f"epochs{self.epochs_override}")
+        if self.amp:
+            parts.append("bf16")
+        if self.cap_bytes is not None:
+            parts.append(f"cap{self.cap_bytes}")
+        return "-".join(parts)
+
+    @property
+    def folder_name(self) -> str:
+        """Where the run lies under a results folder."""
+        return f"{self.suite}/{self.setting}/{self.layer}-{self.mode}-s{self.seed}-{self.run_id}"
+
+
+def parse_spec(text: str) -> RunSpec:
+    """Reads a spec.json.
+
+    Raises:
+        UserError: naming the field that is wrong, what was given and what is valid.
+    """
+    try:
+        return RunSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"invalid spec: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error as one line."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'spec'}: {item['msg']}"
+        + (f" (given: {item['input']!r:.60})" if item["type"] != "missing" else "")
+        for item in error.errors()
+    )

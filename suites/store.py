@@ -1,0 +1,177 @@
+"""Runs on disk: one folder a run, each file written whole or not at all."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stdcf.errors import UserError
+from suites.spec import RunSpec, parse_spec
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHIPPED = REPOSITORY / "results" / "runs"
+LOCAL = REPOSITORY / "results" / "local"
+PUBLISHED = REPOSITORY / "results" / "published"
+
+# A row with one of these would come out the same again; the others are run again.
+FINAL_STATUSES = frozenset({"ok", "nan", "cap_exceeded", "oom"})
+
+
+class Claimed(Exception):  # noqa: N818 - no error: somebody else does the work
+    """Another process is working on the run."""
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """By temporary file, fsync and rename: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """spec.json, result.json, curves.csv and log.txt; also state.json and checkpoints meanwhile."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, results: Path, spec: RunSpec) -> "RunFolder":
+        """The folder of a run under a results folder, with its spec."""
+        folder = cls(results / spec.folder_name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if not folder.spec_file.exists():
+            write_atomically(folder.spec_file, spec.model_dump_json(indent=1) + "\n")
+        return folder
+
+    @property
+    def spec_file(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    def spec(self) -> RunSpec:
+        """The run's spec."""
+        return parse_spec(self.spec_file.read_text(encoding="utf-8"))
+
+    def result(self) -> dict[str, Any] | None:
+        """The run's row, or None while there is none."""
+        return _read_json(self.path / "result.json")
+
+    def state(self) -> dict[str, Any] | None:
+        """Where a running worker stands: stage, epoch, fraction, when that was written."""
+        return _read_json(self.path / "state.json")
+
+    def is_done(self) -> bool:
+        """Whether running it again would give the same row."""
+        result = self.result()
+        return result is not None and result["status"] in FINAL_STATUSES
+
+    def is_claimed(self) -> bool:
+        """Whether a living process works on it."""
+        try:
+            with self.claim():
+                return False
+        except (Claimed, FileNotFoundError):
+            return (self.path / "lock").exists()
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Ends the run with this row."""
+        write_atomically(self.path / "result.json", json.dumps(result, indent=1) + "\n")
+
+    def write_state(self, **state: Any) -> None:
+        """For whoever watches."""
+        write_atomically(
+            self.path / "state.json", json.dumps({**state, "updated": time.time()}) + "\n"
+        )
+
+    def write_curves(self, rows: Sequence[dict[str, Any]]) -> None:
+        """One row an epoch."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_atomically(self.path / "curves.csv", text.getvalue())
+
+    @contextmanager
+    def claim(self, wait_seconds: float = 0.0) -> Iterator[None]:
+        """Holds the run for this process; the system lets go of it when the process dies.
+
+        Raises:
+            Claimed: if another process holds it for longer than `wait_seconds`.
+        """
+        deadline = time.monotonic() + wait_seconds
+        with (self.path / "lock").open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise Claimed(str(self.path)) from None
+                    time.sleep(0.1)
+            yield
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def check_writable(results: Path) -> None:
+    """Makes the results folder.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write results to {results} ({error.strerror}); "
+            "choose another folder with --results"
+        ) from error
+
+
+def run_folders(results: Path, suite: str | None = None) -> list[RunFolder]:
+    """Every run under a results folder, sorted by path."""
+    pattern = f"{suite or '*'}/*/*/spec.json"
+    return [RunFolder(spec.parent) for spec in sorted(results.glob(pattern))]
+
+
+def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
+    """The rows of all ended runs: shipped ones first marked so, local ones in their place if both.
+
+    Each row is the run's result with "shipped" and "setting" beside it.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for root, shipped in ((SHIPPED, True), (results, False)):
+        if shipped and root.resolve() == results.resolve():
+            continue
+        for folder in run_folders(root, suite):
+            result = folder.result()
+            if result is not None:
+                setting = folder.path.parent.name
+                key = (setting, folder.path.name)
+                found[key] = {**result, "setting": setting, "shipped": shipped}
+    return list(found.values())

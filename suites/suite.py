@@ -1,0 +1,47 @@
+"""What a suite is: runs to do, a table and figures of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suites.spec import RunSpec
+from suites.table import Table
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a suite; None leaves the profile's own value."""
+
+    profile: str
+    dataset: str
+    seeds: int | None = None
+    epochs: int | None = None
+    amp: bool = False
+    cap_bytes: int | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One experiment.
+
+    Attributes:
+        profiles: names, the default first.
+        datasets: names of the data sets that it runs on, the default first.
+        dataset_options: options with which the request's data set is loaded.
+        specs: the runs of a request, in the order of their value, for clips with this manifest.
+        tables: from the rows of one setting; rows may be missing.
+        figures: draws into a folder from the rows of one setting; returns what it wrote.
+    """
+
+    name: str
+    title: str
+    profiles: Sequence[str]
+    datasets: Sequence[str]
+    dataset_options: Callable[[Request], dict[str, Any]]
+    specs: Callable[[Request, str], list[RunSpec]]
+    tables: Callable[[Sequence[Row]], list[Table]]
+    figures: Callable[[Sequence[Row], Path], list[Path]]

@@ -1,0 +1,21 @@
+"""Sizes as a user types them."""
+
+import re
+
+from stdcf.errors import UserError
+
+_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6}
+_UNITS |= {"GB": 10**9}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "4GiB", "500 MiB" or "1.5GB".
+
+    Raises:
+        UserError: for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    factor = _UNITS.get(match[2].upper()) if match else None
+    if match is None or factor is None or float(match[1]) <= 0:
+        raise UserError(f"{text!r} is no size; write one such as 500MiB, 4GiB or 6GB")
+    return int(float(match[1]) * factor)
