@@ -56,7 +56,7 @@ def download(
     """Fetch and unpack what is not there yet; returns the names that were fetched.
 
     files: further (name, URL) without a checksum, fetched first. A download that was cut off goes
-    on from its .part. keep: leave the archives beside the folders. Raises UserError where the network,
+    on from its .part. keep: leave the archives beside the folders. Raises UserError where the net,
     a checksum, an archive or the disk fails; what is complete stays.
     """
     fetched = []

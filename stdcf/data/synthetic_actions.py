@@ -137,8 +137,8 @@ def generate(
 
     They are made in a folder beside `root` and renamed, so that an interrupted or a second process
     does no harm; where they are already, nothing is done. workers: threads, which change no byte.
-    progress: called after each video. Raises UserError where `root` holds anything else or cannot be
-    written.
+    progress: called after each video. Raises UserError where `root` holds anything else, or cannot
+    be written.
     """
     recipe = Recipe(tuple(persons), tuple(scenarios), frames_per_video, look, seed)
     _generate(Path(root).expanduser(), recipe, workers, progress)

@@ -148,7 +148,7 @@ def pose(
             elbow = shoulder + body.arm / 2 * _vector(np.sin(upper), -np.cos(upper), 0.1 * side)
             hand = elbow + body.arm / 2 * _vector(np.sin(fore), -np.cos(fore), 0)
         else:
-            ankle = hip * np.float32([1, 0, 1]) + _vector(0, 0.01, side * stance)
+            ankle = hip * np.array([1, 0, 1], np.float32) + _vector(0, 0.01, side * stance)
             knee = _bend(hip, ankle, body.leg, (1.0, 0.0, 0.0))
             legs = {"knee": knee, "ankle": ankle, "toe": ankle + _vector(0.06, 0, 0.02 * side)}
             hand = _reach(shoulder, chest + hands[index], body.arm)

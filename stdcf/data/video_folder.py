@@ -45,7 +45,8 @@ def load(
     Whole frames are scaled to `size` (height, width), whatever their shape. Without train and test
     folders, test_fraction of each class's videos is drawn by a hash of seed and name: adding a
     video moves few others. Videos of one person or place may then be on both sides; where that
-    matters, make the folders yourself. Raises UserError where a class has no training video.
+    matters, make the folders yourself. A class of one video is trained and not tested, which a
+    note says. Raises UserError where a class has no training video.
     """
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction={test_fraction}: give a number between 0 and 1.")
@@ -133,8 +134,7 @@ def _check(folder: Path, files: Mapping[str, Found], classes: Sequence[str]) -> 
     for label in classes:
         if not any(name == label for name, _ in files["train"]):
             raise UserError(
-                f"No training video of {label} in {folder}: each class needs at least two videos, "
-                "or one in train."
+                f"No training video of {label} in {folder}: put at least one into train/{label}."
             )
     if not files["test"]:
         raise UserError(f"No test video in {folder}: each class needs at least two videos.")

@@ -47,9 +47,10 @@ def measure_peak(
     """
     refuse_savers(savers)
     options = StepOptions(num_classes, loss, optimizer, autocast, memory_format, stage)
+    on_cuda = device_type(device) == "cuda"
     where = torch.device(device)
     before_bytes = 0
-    if device_type(device) == "cuda":
+    if on_cuda:
         if not torch.cuda.is_available():
             raise UserError(f"device {device!r} is not there; device='cpu' runs on this machine")
         gc.collect()

@@ -145,6 +145,9 @@ class LifeTracker(TorchDispatchMode):
         self._mark_results()
         while self._undo:
             self._undo.pop()()
+        # The batch and the callbacks on every storage must not outlive the step.
+        self._batch = ()
+        self._alive.clear()
 
     def __torch_dispatch__(
         self,

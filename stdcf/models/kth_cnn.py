@@ -2,23 +2,11 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from stdcf.errors import UserError
 from stdcf.models.activations import RELUS
-
-
-class ByteMaskDropout(nn.Dropout):
-    """Dropout that keeps a one-byte mask for backward on every device.
-
-    nn.Dropout does so on CUDA, but keeps a mask of the input's type on CPU.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return input
-        return torch.native_dropout(input, self.p, True)[0]
+from stdcf.models.dropout import ByteMaskDropout
 
 
 class KTHNet(nn.Module):

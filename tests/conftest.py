@@ -1,0 +1,33 @@
+"""Settings and fixtures for all tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples on every machine, and no failure because one of them was slow.
+settings.register_profile(
+    "stdcf",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("stdcf")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """A function from a name ("kth", "clips/vid.mp4") to real data; skips where it is not there."""
+    root = Path(os.environ.get("STDCF_TEST_DATA") or _ROOT.parent / "shared" / "data")
+
+    def find(name: str) -> Path:
+        if not (root / name).exists():
+            pytest.skip(f"no {root / name}: real data is not part of the repository")
+        return root / name
+
+    return find
