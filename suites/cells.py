@@ -32,7 +32,7 @@ def with_interval(found: Estimate, digits: int = 2, sign: bool = False) -> str:
 
 
 def percent(rows: Sequence[Row], column: str = "accuracy") -> str:
-    """Mean ± interval of a fraction over the seeds that ended well, in %; else why there is none."""
+    """Mean ± interval of a fraction over the seeds that are ok, in %; else why there is none."""
     values = [100 * row[column] for row in rows if row["status"] == "ok"]
     if not values:
         return statuses(rows)

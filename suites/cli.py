@@ -1,14 +1,14 @@
 """How every command ends: one line for a user's mistake, a traceback for a bug."""
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from stdcf.errors import UserError
 
 # Typer carries a copy of click of its own, or uses the installed one, depending on its version.
-_USAGE_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 EXIT_ROWS_NOT_OK = 1
 EXIT_USER_ERROR = 2
@@ -34,7 +34,7 @@ def run(app: typer.Typer) -> NoReturn:
         _say(str(error))
         sys.exit(EXIT_USER_ERROR)
     except _USAGE_ERROR as error:
-        _say(error.format_message())  # type: ignore[attr-defined]
+        _say(error.format_message())
         sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")

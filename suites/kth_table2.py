@@ -5,13 +5,15 @@ of full-size learning, and it is tested at dilation 2: "full_same_compute" train
 as much computation, "full_dilated" trains and tests at full size with both dilations 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stdcf.errors import UserError
 from stdcf.training.stage import Stage, full_size, itsl, total_cost
 from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
 from suites.spec import PublishedSetting, RunSpec
-from suites.suite import Request, Suite
+from suites.suite import Request, Row, Suite
 
 ITERATIONS = 3
 # Table 2's memory: batch 16, six classes, and the ReLU of 2021 that kept its input.
@@ -47,7 +49,7 @@ def dataset_options(request: Request) -> dict[str, object]:
 
 
 def schedules(epochs: int) -> dict[str, tuple[Stage, ...]]:
-    """Mode -> stages. The rate falls to a tenth after half of each stage's epochs, as in the paper."""
+    """Mode -> stages. The rate falls to a tenth after half of a stage's epochs, as in the paper."""
 
     def full(n: int, dilation: tuple[int, int] = (1, 1)) -> tuple[Stage, ...]:
         return full_size(epochs=n, lr=1e-3, milestones=_half(n), dilation=dilation)
@@ -98,7 +100,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows, folder):  # type: ignore[no-untyped-def]
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 5."""
     from suites.figure5 import draw
 

@@ -86,18 +86,19 @@ def _memory(groups: Groups, rows: Sequence[Row]) -> Table:
     body = []
     for mode in MODES:
         for layer in LAYERS:
-            one, full = _first_ok(groups[layer, mode]), _first_ok(groups[layer, "full"])
+            one = _first_ok(groups[layer, mode]) or {}
+            full = _first_ok(groups[layer, "full"]) or {}
             paper = _published(layer, mode)
             body.append(
                 [
                     LAYER_NAMES[layer] + _mark(groups[layer, mode]),
                     MODE_NAMES[mode],
-                    cells.mib(one and one["predicted_cuda_peak_bytes"]),
-                    cells.mib(one and one["predicted_peak_bytes"]),
-                    cells.mib(one and one["measured_peak_bytes"]),
+                    cells.mib(one.get("predicted_cuda_peak_bytes")),
+                    cells.mib(one.get("predicted_peak_bytes")),
+                    cells.mib(one.get("measured_peak_bytes")),
                     _reduction(one, full, "measured_peak_bytes"),
-                    cells.mib(one and one["predicted_published_today_peak_bytes"]),
-                    cells.mib(one and one["predicted_published_peak_bytes"]),
+                    cells.mib(one.get("predicted_published_today_peak_bytes")),
+                    cells.mib(one.get("predicted_published_peak_bytes")),
                     cells.fixed(number(paper, "peak_memory_mib"), 1),
                     _off(one, number(paper, "peak_memory_mib")),
                     _reduction(one, full, "predicted_published_peak_bytes"),
@@ -125,7 +126,7 @@ def _memory(groups: Groups, rows: Sequence[Row]) -> Table:
         ],
         rows=body,
         notes=[
-            f"measured by {', '.join(measured) or 'nothing yet'}; ITSL's peak is its largest stage's",
+            f"measured by {', '.join(measured) or 'nothing'}; ITSL's peak is its largest stage's",
             "paper's setting: 16×60×80 gray clips, batch 16, Adam; tensors alive, without cuDNN's "
             "workspace; ReLU kept its input until 2021 and keeps its output today",
         ],
@@ -215,14 +216,16 @@ def _mark(rows: Sequence[Row]) -> str:
     return " †" if any(row["shipped"] for row in rows) else ""
 
 
-def _reduction(one: Row | None, full: Row | None, column: str) -> str:
-    if one is None or full is None or one is full or not full[column] or not one[column]:
-        return "" if one is full else "–"
+def _reduction(one: Row, full: Row, column: str) -> str:
+    if one is full:
+        return ""
+    if not one.get(column) or not full.get(column):
+        return "–"
     return f"{100 * (one[column] / full[column] - 1):+.2f}%"
 
 
-def _off(one: Row | None, paper_mib: float | None) -> str:
-    if one is None or paper_mib is None:
+def _off(one: Row, paper_mib: float | None) -> str:
+    if not one or paper_mib is None:
         return "–"
     return f"{100 * (one['predicted_published_peak_bytes'] / cells.MIB / paper_mib - 1):+.2f}%"
 

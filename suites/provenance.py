@@ -12,7 +12,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydantic", "av"
 
 @cache
 def commit() -> tuple[str, bool | None]:
-    """Commit of the code that runs, and whether it was changed since; ("unknown", None) elsewhere."""
+    """Commit of the running code and whether it was changed since; ("unknown", None) if none."""
     code = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from stdcf.errors import UserError
 from stdcf.training.stage import Stage
 
-SCHEMA_VERSION = 1
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
 _LABELS = frozenset({"suite", "profile", "mode"})
 
@@ -44,7 +43,7 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     suite: str
     profile: str
     dataset: str

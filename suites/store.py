@@ -24,7 +24,7 @@ PUBLISHED = REPOSITORY / "results" / "published"
 FINAL_STATUSES = frozenset({"ok", "nan", "cap_exceeded", "oom"})
 
 
-class Claimed(Exception):  # noqa: N818 - no error: somebody else does the work
+class Claimed(Exception):
     """Another process is working on the run."""
 
 

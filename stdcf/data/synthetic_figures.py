@@ -157,7 +157,8 @@ def film(
         yaw = rng.uniform(-0.2, 0.6) if action == "boxing" else rng.uniform(0.9, 1.6)
         x = np.full(frames, WIDTH * rng.uniform(0.3, 0.7))
     shift = rng.normal(0, look.shake, (frames, 2)).clip(1 - MARGIN, MARGIN - 1).astype(np.float32)
-    y = np.full(frames, HEIGHT / 2 + 0.5 * height.mean() + rng.uniform(-12, 12))
+    room = max(HEIGHT - 1.1 * height.max(), 4) / 2
+    y = np.full(frames, HEIGHT / 2 + 0.52 * height.mean() + room * rng.uniform(-1, 1))
     ground = float(scene.mean())
     shades = _shades(ground, scenario, look, rng)
     canvas = _shaken(scene, shift)

@@ -97,6 +97,7 @@ def build(file: Path, folder: Path, start: float) -> None:
     cache_videos([file] * 4, SIZE, cache_dir=folder)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_two_processes_build_the_same_entry(tmp_path, make_video):
     make_video(tmp_path / "a.avi", 60)
     context = multiprocessing.get_context("fork")

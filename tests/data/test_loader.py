@@ -20,6 +20,8 @@ def dataset(videos: int = 5, frames: int = 64) -> ClipDataset:
     return ClipDataset(arrays, names, [0] * videos, ["x"], plan_runs(runs, 16))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # a machine of one core
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_the_batches_are_the_same_for_any_number_of_workers(num_workers):
     data = dataset()

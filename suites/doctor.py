@@ -1,0 +1,97 @@
+"""``python -m suites.doctor``: what this machine can do, and what is missing, with its remedy."""
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+
+from suites.cli import new_app, run
+
+app = new_app("Say what this machine can do and what is missing, each with its remedy.")
+
+NEEDED = ("torch", "torchvision", "timm", "pandas", "pydantic", "typer", "rich", "numpy")
+OPTIONAL = {
+    "av": "decode video (training on an existing cache needs none)",
+    "scipy": "95% intervals in tables",
+    "seaborn": "figures",
+    "fvcore": "a second MAC count",
+    "captum": "Grad-CAM",
+    "submitit": "SLURM",
+}
+
+
+@app.command()
+def main() -> int:
+    """Say what this machine can do and what is missing, each with its remedy."""
+    import typer
+
+    missing = 0
+    for ok, what, detail in checks():
+        missing += not ok
+        typer.echo(f"{'ok     ' if ok else 'missing'}  {what:<14} {detail}")
+    return 1 if missing else 0
+
+
+def checks() -> Iterator[tuple[bool, str, str]]:
+    """(fine, what, detail or remedy) for each thing that suites use."""
+    yield True, "python", f"{platform.python_version()} on {platform.platform()}"
+    for package in NEEDED:
+        yield _package(package, "pip install -e .")
+    for package, use in OPTIONAL.items():
+        ok, what, detail = _package(package, f"pip install {package}: {use}")
+        yield ok, what, f"{detail} ({use})" if ok else detail
+    yield from _machine()
+    yield from _folders()
+
+
+def _package(package: str, remedy: str) -> tuple[bool, str, str]:
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False, package, remedy
+    try:
+        if package == "torch":
+            importlib.import_module(package)
+    except Exception as error:  # a broken binary raises anything
+        return False, package, f"{version} does not import ({error}); reinstall it"
+    return True, package, version
+
+
+def _machine() -> Iterator[tuple[bool, str, str]]:
+    from suites.provenance import cpu_name
+
+    yield True, "cpu", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+    try:
+        import torch
+    except ImportError:
+        return
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        yield True, f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    if not torch.cuda.is_available():
+        yield True, "cuda", "none: memory is predicted for CUDA and measured on CPU tensors"
+    slurm = shutil.which("sbatch")
+    yield True, "slurm", slurm or "no sbatch on this machine"
+
+
+def _folders() -> Iterator[tuple[bool, str, str]]:
+    from stdcf.data.cache import default_cache_dir
+    from suites.store import LOCAL
+
+    for what, folder, remedy in (
+        ("results", LOCAL, "give --results"),
+        ("cache", default_cache_dir(), "set STDCF_CACHE to a folder you may write"),
+    ):
+        existing = next(p for p in (folder, *folder.parents) if p.exists())
+        if os.access(existing, os.W_OK):
+            free = shutil.disk_usage(existing).free / 2**30
+            yield True, what, f"{folder}, {free:.0f} GiB free"
+        else:
+            yield False, what, f"{folder} cannot be written; {remedy}"
+
+
+if __name__ == "__main__":
+    run(app)

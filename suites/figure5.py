@@ -1,0 +1,87 @@
+"""Figure 5: accuracy on full-size clips after every stage of ITSL."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suites import style
+from suites.stats import estimate
+from suites.suite import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Writes figure5.png and figure5.svg; nothing where no ITSL run is there yet.
+
+    One panel a layer. The number at each point is the gain over stage-t of iteration 1, as in the
+    paper; dashed lines are full-size learning; bars are 95% intervals over seeds.
+    """
+    from suites.kth_table2_tables import describe
+
+    itsl = [row for row in rows if row["mode"] == "itsl" and row["status"] == "ok"]
+    if not itsl:
+        return []
+    with style.figure_style():
+        import matplotlib.pyplot as plt
+
+        layers = [layer for layer in style.LAYER_NAMES if any(r["layer"] == layer for r in itsl)]
+        figure, panels = plt.subplots(
+            1,
+            len(layers),
+            figsize=(style.WIDTH, style.HEIGHT),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, layer in zip(panels[0], layers, strict=True):
+            _panel(axes, layer, rows)
+        panels[0][0].set_ylabel("Clip accuracy on full-size clips, %")
+        figure.supxlabel(
+            "After stage (t: full time, half size; s: half time, full size)", fontsize=9
+        )
+        days = sorted({row["finished"][:10] for row in itsl})
+        style.caption(
+            figure,
+            [
+                "(gain over t1); dashed: full-size learning; bars: 95% intervals over seeds",
+                describe(rows),
+                f"{itsl[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+            ],
+        )
+        return style.save(figure, folder, "figure5")
+
+
+def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
+    own = [row for row in rows if row["layer"] == layer and row["status"] == "ok"]
+    itsl = [row for row in own if row["mode"] == "itsl"]
+    full = [100 * row["accuracy"] for row in own if row["mode"] == "full"]
+    colour = style.LAYER_COLOURS[layer]
+    stages = [stage["stage"] for stage in itsl[0]["stages"]]
+    curves = [[100 * stage["accuracy"] for stage in row["stages"]] for row in itsl]
+    found = [estimate(values) for values in zip(*curves, strict=True)]
+    if full:
+        axes.axhline(estimate(full).mean, color=colour, linestyle="--", linewidth=1)
+    axes.errorbar(
+        range(len(stages)),
+        [e.mean for e in found],
+        yerr=[e.half_width or 0.0 for e in found],
+        color=colour,
+        marker=style.LAYER_MARKERS[layer],
+        markersize=5,
+        capsize=2,
+        elinewidth=1,
+    )
+    for x, e in enumerate(found[1:], start=1):
+        axes.annotate(
+            f"({e.mean - found[0].mean:+.1f})",
+            (x, e.mean + (e.half_width or 0.0)),
+            textcoords="offset points",
+            xytext=(0, 5),
+            ha="center",
+            fontsize=7,
+        )
+    axes.set_xticks(range(len(stages)), stages)
+    axes.margins(x=0.12, y=0.15)
+    axes.set_title(f"{style.LAYER_NAMES[layer]} (n={len(curves)})", loc="left")

@@ -1,0 +1,42 @@
+"""``python -m suites.plot [NAME]``: the figures again, from results alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stdcf.errors import UserError
+from suites.cli import new_app, run
+
+app = new_app("Draw the figures of a suite (default: of all) from results alone.")
+
+
+@app.command()
+def main(
+    name: Annotated[str | None, typer.Argument(help="The suite; default all.")] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of runs beside those shipped; default results/local."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where figures go; default figures/ in the results folder.")
+    ] = None,
+) -> int:
+    """Draw the figures of a suite from results alone, as PNG and SVG."""
+    from suites import store
+    from suites.settings import by_setting, suites_to_show
+
+    folder = out or (results or store.LOCAL) / "figures"
+    drawn = []
+    for suite in suites_to_show(name):
+        for setting, rows in by_setting(suite.name, results).items():
+            drawn += suite.figures(rows, folder / suite.name / setting)
+    if not drawn:
+        raise UserError("nothing to draw yet; python -m suites.run kth_table2 makes results")
+    for path in drawn:
+        typer.echo(path)
+    return 0
+
+
+if __name__ == "__main__":
+    run(app)
