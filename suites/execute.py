@@ -154,6 +154,7 @@ def _predicted_peak(spec: RunSpec, shape: tuple[int, ...], classes: int, device:
         shape,
         spec.stages,
         device=device,
+        optimizer=spec.stages[0].optimizer,
         autocast="bfloat16" if spec.amp else None,
         memory_format="channels_last_3d" if device == "cpu" else None,
     )

@@ -81,6 +81,7 @@ def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
             xytext=(0, 5),
             ha="center",
             fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
     axes.set_xticks(range(len(stages)), stages)
     axes.margins(x=0.12, y=0.15)

@@ -67,7 +67,9 @@ class RunSpec(BaseModel):
     @property
     def run_id(self) -> str:
         """12 hex digits."""
-        content = self.model_dump(mode="json", exclude=set(_LABELS))
+        # A field that is added later, with a default that means what was done before, changes no id.
+        content = self.model_dump(mode="json", exclude=set(_LABELS), exclude_defaults=True)
+        content["schema_version"] = self.schema_version
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -22,7 +22,9 @@ class Stage(BaseModel):
         trains: parts of each layer's filter that learn; the others are frozen. Biases,
             normalisation and the classifier are in no part and always learn.
         epochs: passes over the training clips.
-        lr: learning rate of the first epoch; a fresh optimiser starts each stage.
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        fresh_optimizer: start with empty optimiser state; False goes on with the last stage's.
+        lr: learning rate of the first epoch.
         milestones: epochs from which the rate is multiplied by `gamma` once more.
     """
 
@@ -34,6 +36,8 @@ class Stage(BaseModel):
     dilation: Dilation = (1, 1)
     test_dilation: Dilation = (1, 1)
     trains: tuple[Part, ...] = ALL_PARTS
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    fresh_optimizer: bool = True
     epochs: PositiveInt
     lr: PositiveFloat
     milestones: tuple[PositiveInt, ...] = ()

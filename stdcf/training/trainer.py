@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,13 @@ class NotFinite(ArithmeticError):
 
 class Stopped(Exception):
     """Training was asked to stop; its checkpoint is written."""
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,8 @@ class Trainer:
         self.history = History()
         self.stage_index = self.epoch = self.step = 0
         self.sums = _Sums()
-        self.optimizer = self._enter_stage()
+        self.optimizer = self._new_optimizer()
+        self._enter_stage()
 
     @property
     def stage(self) -> Stage:
@@ -124,17 +133,20 @@ class Trainer:
             self._test_stage()
             self.stage_index, self.epoch = self.stage_index + 1, 0
             if self.stage_index < len(self.stages):
-                self.optimizer = self._enter_stage()
+                self._enter_stage()
             self._save()
         return self.history
 
-    def _enter_stage(self) -> torch.optim.Optimizer:
+    def _enter_stage(self) -> None:
         apply_stage(self.model, self.stage)
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(learning, lr=self.stage.lr)
+        if self.stage.fresh_optimizer:
+            self.optimizer = self._new_optimizer()
         # The optimiser's state exists from the second step on.
-        self.meter = StepMeter(self.model, optimizer, self.cap_bytes, measured_step=1)
-        return optimizer
+        self.meter = StepMeter(self.model, self.optimizer, self.cap_bytes, measured_step=1)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        # Over all parameters: a frozen one has no gradient, so it gets no state and does not move.
+        return OPTIMIZERS[self.stage.optimizer](self.model.parameters(), lr=self.stage.lr)
 
     def _train_epoch(self) -> None:
         stage = self.stage
@@ -267,7 +279,7 @@ class Trainer:
         self.history = History(**state["history"])
         self.model.load_state_dict(state["model"])
         if self.stage_index < len(self.stages):
-            self.optimizer = self._enter_stage()
+            self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_state"].cpu())
 
