@@ -55,6 +55,8 @@ def build(
     options = dict(model_options)
     if layer is not None:
         options["conv"] = layer_by_name(layer, layer_options or {})
+    elif layer_options:
+        raise UserError(f"layer_options {', '.join(layer_options)} without a layer to take them")
     if in_channels is not None:
         options["in_channels"] = in_channels
     try:

@@ -12,7 +12,6 @@ from stdcf.complexity import count
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
 from stdcf.memory.predict import predict_stages
-from stdcf.training.allocator import keep_freed_memory
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Progress, Trainer
 from suites.catalog import build, load_dataset
@@ -71,8 +70,6 @@ def execute(
     """
     spec = folder.spec()
     torch.set_num_threads(spec.threads)
-    if spec.device == "cpu":
-        keep_freed_memory()
     data = load_dataset(spec.dataset, data_root, **spec.dataset_options)
     if data.manifest != spec.manifest:
         raise UserError(
@@ -97,8 +94,11 @@ def execute(
         on_progress=_StateWriter(folder),
         should_stop=should_stop,
     )
-    history = trainer.run()
-    folder.write_curves(history.epochs)
+    try:
+        history = trainer.run()
+    finally:
+        # Also of a run that ends badly: where it went wrong is in its curves.
+        folder.write_curves(trainer.history.epochs)
     peaks = {name: report["peak_bytes"] for name, report in history.peaks.items()}
     largest = max(history.peaks.values(), key=lambda report: report["peak_bytes"], default=None)
     last = history.stages[-1]

@@ -26,7 +26,8 @@ def main(
     from suites import store
     from suites.settings import by_setting, suites_to_show
 
-    folder = out or (results or store.LOCAL) / "figures"
+    folder = (out or (results or store.LOCAL) / "figures").expanduser().resolve()
+    store.check_writable(folder, "--out")
     drawn = []
     for suite in suites_to_show(name):
         for setting, rows in by_setting(suite.name, results).items():

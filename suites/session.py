@@ -53,9 +53,9 @@ def make_request(
 
 def _checked_device(device: str) -> str:
     kind, _, index = device.partition(":")
-    if kind == "cpu" and not index:
+    if device == "cpu":
         return device
-    if kind != "cuda" or not (index.isdigit() or not index):
+    if kind != "cuda" or not (index.isdecimal() or device == "cuda"):
         raise UserError(f"--device must be cpu, cuda or cuda:N, not {device!r}")
     import torch
 
@@ -136,7 +136,7 @@ class Session:
         self.console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
 
     def print_plan(self) -> None:
-        """What would run, with the memory that each is predicted to need."""
+        """What would run, and how much computation each run is."""
         from suites.plan_table import plan_table
 
         plan_table(self.suite, self.specs, self.results).print()
@@ -144,8 +144,10 @@ class Session:
     def print_tables(self) -> bool:
         """Prints the tables; whether every row of the request is there and ok."""
         found = store.rows(self.results, self.suite.name)
-        setting = self.specs[0].setting
-        for table in self.suite.tables([row for row in found if row["setting"] == setting]):
+        # Rows of other clips (videos were added, say) belong to another table.
+        wanted = (self.specs[0].setting, self.specs[0].manifest)
+        shown = [row for row in found if (row["setting"], row["manifest"]) == wanted]
+        for table in self.suite.tables(shown):
             table.print()
         done = {row["run_id"]: row["status"] for row in found if not row["shipped"]}
         missing = [spec for spec in self.specs if spec.run_id not in done]

@@ -16,12 +16,19 @@ def suites_to_show(name: str | None) -> list[Suite]:
 def by_setting(suite: str, results: Path | None) -> dict[str, list[Row]]:
     """Setting -> rows; shipped rows and those of `results`, or of results/local.
 
+    Where a setting holds rows of several sets of clips (videos were added, say), each is on its
+    own, by the setting and the start of its manifest.
+
     Raises:
         UserError: if `results` is given and is no folder.
     """
     if results is not None and not results.expanduser().is_dir():
         raise UserError(f"no results folder {results}")
-    found: dict[str, list[Row]] = {}
+    found: dict[str, dict[str, list[Row]]] = {}
     for row in store.rows((results or store.LOCAL).expanduser().resolve(), suite):
-        found.setdefault(row["setting"], []).append(row)
-    return found
+        found.setdefault(row["setting"], {}).setdefault(row["manifest"], []).append(row)
+    return {
+        setting if len(by_manifest) == 1 else f"{setting}-{manifest[:8]}": rows
+        for setting, by_manifest in found.items()
+        for manifest, rows in by_manifest.items()
+    }

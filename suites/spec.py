@@ -67,7 +67,7 @@ class RunSpec(BaseModel):
     @property
     def run_id(self) -> str:
         """12 hex digits."""
-        # A field that is added later, with a default that means what was done before, changes no id.
+        # A later field whose default means what was done before changes no id.
         content = self.model_dump(mode="json", exclude=set(_LABELS), exclude_defaults=True)
         content["schema_version"] = self.schema_version
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -79,6 +79,8 @@ class RunSpec(BaseModel):
         parts = [self.dataset, self.profile]
         if self.epochs_override is not None:
             parts.append(f"epochs{self.epochs_override}")
+        if self.device != "cpu":
+            parts.append(self.device)
         if self.amp:
             parts.append("bf16")
         if self.cap_bytes is not None:
@@ -89,6 +91,9 @@ class RunSpec(BaseModel):
     def folder_name(self) -> str:
         """Where the run lies under a results folder."""
         return f"{self.suite}/{self.setting}/{self.layer}-{self.mode}-s{self.seed}-{self.run_id}"
+
+
+_NESTED: dict[str, type[BaseModel]] = {"stages": Stage, "published": PublishedSetting}
 
 
 def parse_spec(text: str) -> RunSpec:
@@ -105,8 +110,14 @@ def parse_spec(text: str) -> RunSpec:
 
 def describe(error: ValidationError) -> str:
     """A pydantic error as one line."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'spec'}: {item['msg']}"
-        + (f" (given: {item['input']!r:.60})" if item["type"] != "missing" else "")
-        for item in error.errors()
-    )
+    lines = []
+    for item in error.errors():
+        loc = item["loc"]
+        line = f"{'.'.join(str(part) for part in loc) or 'spec'}: {item['msg']}"
+        if item["type"] == "extra_forbidden":
+            model = _NESTED.get(str(loc[0]), RunSpec) if len(loc) > 1 else RunSpec
+            line += f"; there are {', '.join(model.model_fields)}"
+        if item["type"] != "missing":
+            line += f" (given: {item['input']!r:.60})"
+        lines.append(" ".join(line.split()))
+    return "; ".join(lines)

@@ -66,7 +66,10 @@ class RunFolder:
 
     def spec(self) -> RunSpec:
         """The run's spec."""
-        return parse_spec(self.spec_file.read_text(encoding="utf-8"))
+        try:
+            return parse_spec(self.spec_file.read_text(encoding="utf-8"))
+        except UserError as error:
+            raise UserError(f"{self.spec_file}: {error}") from error
 
     def result(self) -> dict[str, Any] | None:
         """The run's row, or None while there is none."""
@@ -135,21 +138,20 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def check_writable(results: Path) -> None:
-    """Makes the results folder.
+def check_writable(folder: Path, option: str = "--results") -> None:
+    """Tries to write into a folder, or where it would be made; leaves nothing behind.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written, naming the option that chooses another.
     """
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        probe = results / f".probe.{os.getpid()}"
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        probe = existing / f".probe.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"cannot write results to {results} ({error.strerror}); "
-            "choose another folder with --results"
+            f"cannot write to {folder} ({error.strerror}); choose another folder with {option}"
         ) from error
 
 
@@ -164,14 +166,14 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
 
     Each row is the run's result with "shipped" and "setting" beside it.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[Path, dict[str, Any]] = {}
     for root, shipped in ((SHIPPED, True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
         for folder in run_folders(root, suite):
             result = folder.result()
             if result is not None:
+                key = folder.path.relative_to(root)
                 setting = folder.path.parent.name
-                key = (setting, folder.path.name)
                 found[key] = {**result, "setting": setting, "shipped": shipped}
     return list(found.values())

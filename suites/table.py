@@ -43,7 +43,8 @@ class Table:
         from rich.console import Console
         from rich.table import Table as RichTable
 
-        console = Console(width=None if _is_terminal() else 200, highlight=False)
+        # Without markup: a reason or a path may hold brackets.
+        console = Console(width=None if _is_terminal() else 200, highlight=False, markup=False)
         shown = RichTable(
             title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
@@ -53,7 +54,7 @@ class Table:
             shown.add_row(*row)
         console.print(shown)
         for note in self.notes:
-            console.print(f"  {note}", markup=False)
+            console.print(f"  {note}")
 
 
 def _is_terminal() -> bool:

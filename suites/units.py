@@ -16,6 +16,7 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     factor = _UNITS.get(match[2].upper()) if match else None
-    if match is None or factor is None or float(match[1]) <= 0:
+    size = float(match[1]) * factor if match and factor else 0.0
+    if not 1 <= size < 2**63:
         raise UserError(f"{text!r} is no size; write one such as 500MiB, 4GiB or 6GB")
-    return int(float(match[1]) * factor)
+    return int(size)

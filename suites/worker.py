@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stdcf.training.allocator import use_huge_pages
 from suites.store import Claimed, RunFolder
 
 EXIT_CLAIMED = 75
@@ -30,6 +31,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.die_with is not None:
         _die_with(arguments.die_with)
+    use_huge_pages()
     folder = RunFolder(arguments.folder)
     try:
         # A worker whose runner was killed needs a moment to write its last checkpoint.
@@ -48,8 +50,12 @@ def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
 
     from stdcf.errors import UserError
     from stdcf.memory.tracker import CapExceeded
+    from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
     from suites.execute import execute
+    from suites.provenance import commit
+
+    commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.
 
     try:
         row = execute(
@@ -69,6 +75,8 @@ def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
         if not _is_out_of_memory(error):
             raise
         row = {"status": "oom", "reason": str(error).splitlines()[0]}
+    except CheckpointError as error:
+        row = {"status": "error", "reason": f"{error}; delete it to start the run anew"}
     except UserError as error:
         row = {"status": "error", "reason": str(error)}
     folder.write_result(

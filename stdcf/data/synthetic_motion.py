@@ -19,9 +19,9 @@ GAITS = ACTIONS[:3]
 # Cycles per second. A gait looks the same after half a cycle, so the three flicker at 3.2-4.4,
 # 5.1-6.2 and 7.5-9 Hz: apart at 25 frames per second, folded onto each other at 12.5.
 TEMPO_HZ = {
-    "walking": (1.2, 1.6),
-    "jogging": (2.3, 2.8),
-    "running": (4.2, 4.9),
+    "walking": (0.9, 1.2),
+    "jogging": (2.2, 2.7),
+    "running": (4.8, 5.5),
     "boxing": (1.6, 2.6),
     "handclapping": (2.2, 3.8),
     "handwaving": (1.6, 2.6),

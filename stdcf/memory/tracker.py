@@ -29,7 +29,7 @@ CATEGORIES = (
 )
 
 
-class CapExceeded(RuntimeError):  # noqa: N818 - it is a result, as OutOfMemoryError is one
+class CapExceeded(RuntimeError):
     """More bytes were alive than the cap allows.
 
     Attributes:

@@ -18,7 +18,8 @@ class ByteMaskDropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return input
-        if input.is_cuda or not (256 * self.p).is_integer() or not _is_dense(input):
+        counts = self.p < 1 and (256 * self.p).is_integer()
+        if input.is_cuda or not counts or not _is_dense(input):
             return torch.native_dropout(input, self.p, True)[0]
         return _MaskedScale.apply(input, _keep_mask(input, self.p), 1 / (1 - self.p))
 
@@ -31,7 +32,9 @@ def _is_dense(x: Tensor) -> bool:
 
 def _keep_mask(x: Tensor, p: float) -> Tensor:
     """bool, of x's shape and layout, True with probability 1 − p."""
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
+        -(2**63), None
+    )
     keep = words.view(torch.uint8)[: x.numel()] >= round(256 * p)
     return keep.as_strided(x.shape, x.stride())
 

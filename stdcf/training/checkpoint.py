@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointError(f"{path} is no checkpoint of this version")
     if hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path} is damaged (its checksum does not match)")
+    if not zipfile.is_zipfile(io.BytesIO(payload)):
+        raise CheckpointError(f"{path} is no checkpoint of this version")
     try:
         return torch.load(io.BytesIO(payload), map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path} holds what no checkpoint holds: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} holds more than tensors and plain values") from error

@@ -141,8 +141,26 @@ class Trainer:
         apply_stage(self.model, self.stage)
         if self.stage.fresh_optimizer:
             self.optimizer = self._new_optimizer()
-        # The optimiser's state exists from the second step on.
-        self.meter = StepMeter(self.model, self.optimizer, self.cap_bytes, measured_step=1)
+        # Counted from the stage's first step, so that a resumed run measures the same one.
+        steps_done = self.epoch * self._steps_per_epoch + self.step
+        self.meter = StepMeter(
+            self.model,
+            self.optimizer,
+            self.cap_bytes,
+            measured_step=max(self._measured_step() - steps_done, 0),
+        )
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self.data.train) // self.batch_size)
+
+    def _measured_step(self) -> int:
+        """The first step with a whole batch and the optimiser's state; of one step, that one."""
+        whole_batches = max(len(self.data.train) // self.batch_size, 1)
+        last = self.stage.epochs * self._steps_per_epoch - 1
+        return next(
+            (n for n in range(1, last + 1) if n % self._steps_per_epoch < whole_batches), last
+        )
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         # Over all parameters: a frozen one has no gradient, so it gets no state and does not move.
@@ -160,7 +178,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = stage.lr_at(self.epoch)
         self.model.train()
-        steps = -(-len(order) // self.batch_size)
+        steps = self._steps_per_epoch
         remaining = order[self.step * self.batch_size :]
         started = perf_counter()
         for clip, label, _ in batches(
@@ -279,6 +297,7 @@ class Trainer:
         self.history = History(**state["history"])
         self.model.load_state_dict(state["model"])
         if self.stage_index < len(self.stages):
+            self.optimizer = self._new_optimizer()
             self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_state"].cpu())

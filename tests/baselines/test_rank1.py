@@ -61,7 +61,7 @@ def test_arguments_that_make_no_convolution(options: dict[str, object], named: s
 def test_refused_dilation_leaves_both_convolutions() -> None:
     layer = Rank1Conv3d(2, 3, (2, 3, 3), padding="valid")
     for temporal, spatial in ((2, 2), (0, 2), (2, 0)):
-        with pytest.raises(ValueError, match="padding|dilation"):
+        with pytest.raises(ValueError, match=r"padding|dilation"):
             layer.set_dilation(temporal, spatial)
         assert (layer.spatial.dilation, layer.spatial.padding) == ((1, 1, 1), "valid")
         assert (layer.temporal.dilation, layer.temporal.padding) == ((1, 1, 1), "valid")

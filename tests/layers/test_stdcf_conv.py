@@ -169,9 +169,16 @@ def test_swap_takes_atoms_of_any_layout_dtype_and_history() -> None:
     assert layer.spatial_atoms.dtype == torch.float64
     assert layer.spatial_atoms.requires_grad
     assert not layer.temporal_atoms.requires_grad
-    with torch.no_grad():
-        temporal.zero_()
-    assert layer.temporal_atoms.abs().sum() > 0
+
+
+def test_swap_copies() -> None:
+    layer = STDCFConv3d(2, 3, 3)
+    spatial, temporal = torch.randn(3, 5, 5), torch.randn(2, 5)
+    layer.swap_atoms(spatial, temporal)
+    before = layer.compose_weight()
+    spatial.zero_()
+    temporal.zero_()
+    assert torch.equal(layer.compose_weight(), before)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from stdcf import STDCFConv3d
 from stdcf.errors import UserError
 from stdcf.models import create_model, list_models
 from stdcf.models.activations import InputSavingReLU
-from stdcf.models.kth_cnn import ByteMaskDropout
 from stdcf.training.prepare import to_channels_last
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
@@ -83,32 +82,6 @@ def _saved(forward: partial) -> list[Tensor]:
     return kept
 
 
-def test_byte_mask_dropout() -> None:
-    torch.manual_seed(0)
-    n, p = 100_000, 0.3
-    x = torch.ones(n, requires_grad=True)
-    dropout = ByteMaskDropout(p)
-    (mask,) = _saved(lambda: dropout(x))
-    assert mask.dtype == torch.bool
-    y = dropout(x)
-    kept = y != 0
-    # Five standard deviations of a binomial fraction.
-    assert float(kept.double().mean()) == pytest.approx(1 - p, abs=5 * math.sqrt(p * (1 - p) / n))
-    assert torch.allclose(y[kept], torch.tensor(1 / (1 - p)))
-    (grad,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(grad, y)
-    assert dropout.eval()(x) is x
-
-
-def test_byte_mask_dropout_at_its_ends() -> None:
-    x = torch.randn(100, requires_grad=True)
-    assert torch.equal(ByteMaskDropout(0.0)(x), x)
-    y = ByteMaskDropout(1.0)(x)
-    (grad,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(y, torch.zeros(100))
-    assert torch.equal(grad, torch.zeros(100))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -124,7 +97,7 @@ def test_wrong_options(options: dict[str, object], message: str) -> None:
 
 
 def test_unknown_model() -> None:
-    with pytest.raises(UserError, match="unknown model 'kth_cm'.*kth_cnn"):
+    with pytest.raises(UserError, match=r"unknown model 'kth_cm'.*kth_cnn"):
         create_model("kth_cm")
     assert "kth_cnn" in list_models()
 

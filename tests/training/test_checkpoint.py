@@ -14,7 +14,7 @@ from stdcf.models import create_model
 from stdcf.training import checkpoint
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
-STATE = {"weights": torch.arange(6.0).reshape(2, 3), "epoch": 3, "rows": [{"loss": 0.5}]}
+STATE = {"weights": torch.arange(3.0), "epoch": 3}
 
 
 @pytest.fixture
@@ -59,18 +59,21 @@ def test_round_trip_of_all_that_training_keeps(tmp_path: Path) -> None:
 
 def test_any_changed_byte_is_noticed(path: Path) -> None:
     content = path.read_bytes()
-    for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"checkpoint\.pt is"):
-            load_checkpoint(path)
+    with path.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(content):
+            file.seek(position)
+            file.write(bytes([byte ^ 1 << position % 8]))
+            with pytest.raises(CheckpointError, match=r"checkpoint\.pt is"):
+                load_checkpoint(path)
+            file.seek(position)
+            file.write(bytes([byte]))
+    assert load_checkpoint(path)["epoch"] == 3
 
 
 def test_any_truncation_is_noticed(path: Path) -> None:
     content = path.read_bytes()
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
+    for length in reversed(range(len(content))):
+        os.truncate(path, length)
         with pytest.raises(CheckpointError):
             load_checkpoint(path)
     path.write_bytes(content + b"\0")
