@@ -199,7 +199,9 @@ def _fvcore_notes(rows: Sequence[Row]) -> list[str]:
     named: dict[str, Any] = {}
     for row in rows:
         named.update(row.get("fvcore_unsupported") or {})
-    return [f"fvcore does not count {', '.join(sorted(named))}"] if named else []
+    counted = any(row.get("fvcore_macs") is not None for row in rows)
+    notes = ["MACs are convolutions and matrix products; fvcore adds BatchNorm"] if counted else []
+    return [*notes, f"fvcore does not count {', '.join(sorted(named))}"] if named else notes
 
 
 def _published(layer: str, mode: str) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from stdcf.errors import UserError
 from stdcf.training.stage import Stage
@@ -64,6 +64,14 @@ class RunSpec(BaseModel):
     cap_bytes: PositiveInt | None = None
     published: PublishedSetting | None = None
 
+    @field_validator("stages")
+    @classmethod
+    def _names_differ(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        names = [stage.name for stage in stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each stage needs a name of its own, not {', '.join(names)}")
+        return stages
+
     @property
     def run_id(self) -> str:
         """12 hex digits."""
@@ -89,7 +97,7 @@ class RunSpec(BaseModel):
 
     @property
     def folder_name(self) -> str:
-        """Where the run lies under a results folder."""
+        """Where the run lies under a results folder; but for the id unique within a suite."""
         return f"{self.suite}/{self.setting}/{self.layer}-{self.mode}-s{self.seed}-{self.run_id}"
 
 

@@ -128,6 +128,9 @@ class RunFolder:
                     if time.monotonic() >= deadline:
                         raise Claimed(str(self.path)) from None
                     time.sleep(0.1)
+            # What a killed worker had half written; only the holder of the claim writes these.
+            for leftover in self.path.glob(".*.pt.*.tmp"):
+                leftover.unlink(missing_ok=True)
             yield
 
 
@@ -162,18 +165,20 @@ def run_folders(results: Path, suite: str | None = None) -> list[RunFolder]:
 
 
 def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
-    """The rows of all ended runs: shipped ones first marked so, local ones in their place if both.
+    """The rows of all ended runs; a local one takes the place of the shipped one of its name.
 
     Each row is the run's result with "shipped" and "setting" beside it.
     """
-    found: dict[Path, dict[str, Any]] = {}
+    found: dict[tuple[Path, str], dict[str, Any]] = {}
     for root, shipped in ((SHIPPED, True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
         for folder in run_folders(root, suite):
             result = folder.result()
             if result is not None:
-                key = folder.path.relative_to(root)
+                # Without the id: a local run takes the place of a shipped one of other code or data.
+                name = folder.path.name.rpartition("-")[0]
+                key = (folder.path.parent.relative_to(root), name)
                 setting = folder.path.parent.name
                 found[key] = {**result, "setting": setting, "shipped": shipped}
     return list(found.values())

@@ -30,7 +30,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     temporal_stride: PositiveInt = 1
     spatial_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     dilation: Dilation = (1, 1)

@@ -74,6 +74,13 @@ def test_dilation_is_the_stages(layer: str) -> None:
                 assert conv.dilation == conv.padding == (temporal, spatial, spatial)
 
 
+@pytest.mark.parametrize("layer", FROZEN)
+def test_what_was_frozen_before_learns_again(layer: str) -> None:
+    model = create_model("kth_cnn", conv=FROZEN[layer][0]).requires_grad_(False)
+    apply_stage(model, FULL)
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_a_stage_that_trains_no_part_still_trains_the_rest() -> None:
     model = create_model("kth_cnn", conv=STDCFConv3d)
     apply_stage(model, Stage(name="head", epochs=1, lr=1.0, trains=()))
