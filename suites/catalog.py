@@ -9,6 +9,7 @@ from torch import nn
 
 from baselines.layers import Rank1Conv3d
 from stdcf.data import kth, synthetic_actions, video_folder, weizmann
+from stdcf.data.cache import Progress
 from stdcf.data.roots import default_root
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
@@ -88,7 +89,13 @@ def layer_by_name(name: str, options: Mapping[str, Any]) -> Callable[..., nn.Mod
     return partial(layer, **options) if options else layer
 
 
-def load_dataset(name: str, root: str | None, **options: Any) -> VideoData:
+# Arguments of loaders that say how to load, not what.
+_NOT_DATA = frozenset({"workers", "cache_dir", "progress"})
+
+
+def load_dataset(
+    name: str, root: str | None, *, progress: Progress | None = None, **options: Any
+) -> VideoData:
     """A data set's clips by name.
 
     Raises:
@@ -97,14 +104,17 @@ def load_dataset(name: str, root: str | None, **options: Any) -> VideoData:
     loader = _entry(DATASETS, "data set", name)
     if root is None and name != "synthetic_actions":
         root = str(default_root(name))
-    valid = inspect.signature(loader).parameters
+    valid = [
+        parameter.name
+        for parameter in inspect.signature(loader).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in _NOT_DATA
+    ]
     for option in options:
         if option not in valid:
             raise UserError(
-                f"data set {name} has no option {option!r}; its options are "
-                + ", ".join(n for n in valid if n not in ("root", "progress", "cache_dir"))
+                f"data set {name} has no option {option!r}; its options are {', '.join(valid)}"
             )
-    return loader(root, **options)
+    return loader(root, progress=progress, **options)
 
 
 def _entry(registry: Mapping[str, Any], what: str, name: str) -> Any:

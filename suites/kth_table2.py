@@ -16,6 +16,10 @@ from suites.spec import PublishedSetting, RunSpec
 from suites.suite import Request, Row, Suite
 
 ITERATIONS = 3
+# §3.1: M=3, N=2; composing the filter is the plan whose memory is Table 2's.
+LAYER_OPTIONS: dict[str, dict[str, object]] = {
+    "stdcf": {"num_spatial_atoms": 3, "num_temporal_atoms": 2, "plan": "composed"}
+}
 # Table 2's memory: batch 16, six classes, and the ReLU of 2021 that kept its input.
 PUBLISHED = PublishedSetting(
     input_shape=(16, 1, 16, 60, 80), num_classes=6, model_options={"relu_saves": "input"}
@@ -45,7 +49,7 @@ def dataset_options(request: Request) -> dict[str, object]:
     options: dict[str, object] = {"size": list(PROFILES[request.profile].size)}
     if request.dataset == "synthetic_actions":
         options["variant"] = "quick" if request.profile == "quick" else "full"
-    return options
+    return options | dict(request.data_options)
 
 
 def schedules(epochs: int) -> dict[str, tuple[Stage, ...]]:
@@ -83,7 +87,8 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             manifest=manifest,
             model="kth_cnn",
             layer=layer,
-            layer_options={"plan": "composed"} if layer == "stdcf" else {},
+            model_options=dict(request.model_options),
+            layer_options=LAYER_OPTIONS.get(layer, {}) | dict(request.layer_options.get(layer, {})),
             mode=mode,
             stages=by_mode[mode],
             seed=seed,
@@ -91,6 +96,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             amp=request.amp,
             device="cuda" if request.device.startswith("cuda") else "cpu",
             epochs_override=request.epochs,
+            overrides=request.overrides,
             cap_bytes=request.cap_bytes,
             published=PUBLISHED,
         )

@@ -11,34 +11,38 @@ from suites.table import Table
 
 
 def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
-    """One line a run: stages, computation, whether it is done."""
+    """One line a run: stages, computation, whether it is done. Needs no data."""
     body = []
     for spec in specs:
-        folder = RunFolder(results / spec.folder_name)
         body.append(
             [
-                spec.run_id,
                 spec.layer,
                 spec.mode,
                 str(spec.seed),
                 " ".join(f"{stage.name}×{stage.epochs}" for stage in spec.stages),
                 f"{total_cost(spec.stages):g}",
-                _state(folder),
+                _state(results, spec),
             ]
         )
     missing = sum(row[-1] != "done" for row in body)
     return Table(
         title=f"{suite.name}: {missing} of {len(specs)} runs to do ({specs[0].setting})",
-        columns=["Run", "Layer", "Mode", "Seed", "Stages × epochs", "Full-size epochs", "State"],
+        columns=["Layer", "Mode", "Seed", "Stages × epochs", "Full-size epochs", "State"],
         rows=body,
         notes=[f"results in {results}", "full-size epochs: computation in epochs at full size"],
     )
 
 
-def _state(folder: RunFolder) -> str:
-    if folder.is_done():
+def _state(results: Path, spec: RunSpec) -> str:
+    # Without the id, which depends on data that is not opened here.
+    name = spec.folder_name.rpartition("-")[0]
+    folders = [RunFolder(path) for path in results.glob(f"{name}-*") if path.is_dir()]
+    if any(folder.is_done() for folder in folders):
         return "done"
-    result = folder.result()
-    if result is not None:
-        return f"{result['status']}, runs again"
-    return "resumes" if (folder.path / "checkpoint.pt").exists() else "to do"
+    for folder in folders:
+        result = folder.result()
+        if result is not None:
+            return f"{result['status']}, runs again"
+    if any((folder.path / "checkpoint.pt").exists() for folder in folders):
+        return "resumes"
+    return "to do"

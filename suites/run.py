@@ -39,6 +39,17 @@ def main(
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 autocast.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     workers: Annotated[int | None, typer.Option(help="Runs at a time; changes no result.")] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of the data set, as test_persons=fold-eli; repeatable."),
+    ] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the model, as dropout=0.3; repeatable.")
+    ] = None,
+    layer_option: Annotated[
+        list[str] | None,
+        typer.Option(help="LAYER.NAME=VALUE, as stdcf.num_spatial_atoms=6; repeatable."),
+    ] = None,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long; the same command goes on.")
     ] = None,
@@ -55,11 +66,21 @@ def main(
         raise UserError("which suite? python -m suites.run --list shows them")
     suite = get_suite(name)
     request = make_request(
-        suite, profile, dataset, seeds=seeds, epochs=epochs, cap=cap, amp=amp, device=device
+        suite,
+        profile,
+        dataset,
+        seeds=seeds,
+        epochs=epochs,
+        cap=cap,
+        amp=amp,
+        device=device,
+        data_options=data_option or (),
+        model_options=model_option or (),
+        layer_options=layer_option or (),
     )
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, not {workers}")
-    session = Session(suite, request, data_root, results)
+    session = Session(suite, request, data_root, results, prepare=not dry_run)
     if dry_run:
         session.print_plan()
         return 0

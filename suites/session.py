@@ -1,7 +1,10 @@
 """One call of a suite: its data, its runs, its tables."""
 
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -14,6 +17,8 @@ from suites.spec import RunSpec
 from suites.suite import Request, Suite
 from suites.units import parse_bytes
 
+UNKNOWN_MANIFEST = "unknown"
+
 
 def make_request(
     suite: Suite,
@@ -25,6 +30,9 @@ def make_request(
     cap: str | None = None,
     amp: bool = False,
     device: str = "cpu",
+    data_options: Sequence[str] = (),
+    model_options: Sequence[str] = (),
+    layer_options: Sequence[str] = (),
 ) -> Request:
     """The command line's words, checked.
 
@@ -48,7 +56,32 @@ def make_request(
         amp=amp,
         cap_bytes=None if cap is None else parse_bytes(cap),
         device=_checked_device(device),
+        data_options=dict(_option("--data-option", text) for text in data_options),
+        model_options=dict(_option("--model-option", text) for text in model_options),
+        layer_options=_layer_options(layer_options),
     )
+
+
+def _option(flag: str, text: str) -> tuple[str, Any]:
+    """NAME=VALUE; the value as JSON where it is JSON, else as a word."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UserError(f"{flag} takes NAME=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _layer_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        path, value = _option("--layer-option", text)
+        layer, dot, name = path.partition(".")
+        if not dot:
+            raise UserError(f"--layer-option takes LAYER.NAME=VALUE, not {text!r}")
+        options.setdefault(layer, {})[name] = value
+    return options
 
 
 def _checked_device(device: str) -> str:
@@ -66,19 +99,46 @@ def _checked_device(device: str) -> str:
     return f"cuda:{index or 0}"
 
 
+def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
+    """Builds each model once, so that a wrong option is said now and not by every run."""
+    from suites.catalog import LAYERS, build
+
+    for layer in request.layer_options:
+        if layer not in {spec.layer for spec in specs}:
+            raise UserError(f"no layer {layer!r} in this suite; there are {', '.join(LAYERS)}")
+    built = set()
+    for spec in specs:
+        options = {"layer": spec.layer, "layer_options": spec.layer_options, **spec.model_options}
+        key = (spec.model, json.dumps(options, sort_keys=True))
+        if key in built:
+            continue
+        built.add(key)
+        try:
+            build(spec.model, num_classes=2, in_channels=1, **options)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{spec.layer} {spec.model} cannot be built: {error}") from error
+
+
 class Session:
     """A suite's runs of one request, in one results folder.
 
     Args:
         data_root: folder of the data set; None looks where the data set is by default.
         results: default results/local.
+        prepare: open the data, generating or decoding what is missing; a plan needs none.
 
     Raises:
         UserError: if the data is not there or does not fit the request.
     """
 
     def __init__(
-        self, suite: Suite, request: Request, data_root: Path | None, results: Path | None
+        self,
+        suite: Suite,
+        request: Request,
+        data_root: Path | None,
+        results: Path | None,
+        *,
+        prepare: bool = True,
     ) -> None:
         self.suite = suite
         self.request = request
@@ -86,9 +146,10 @@ class Session:
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
         store.check_writable(self.results)
-        self.specs = self._specs()
+        self.specs = suite.specs(request, self._manifest() if prepare else UNKNOWN_MANIFEST)
+        _check_models(self.specs, request)
 
-    def _specs(self) -> list[RunSpec]:
+    def _manifest(self) -> str:
         from suites.catalog import load_dataset
 
         with Progress(console=self.console, transient=True) as progress:
@@ -105,7 +166,7 @@ class Session:
             )
         for note in data.notes:
             self.console.print(note, markup=False)
-        return self.suite.specs(self.request, data.manifest)
+        return data.manifest
 
     def run(self, workers: int | None, deadline: float | None) -> None:
         """Runs what has no final row.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
@@ -10,7 +11,7 @@ from stdcf.errors import UserError
 from stdcf.training.stage import Stage
 
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
-_LABELS = frozenset({"suite", "profile", "mode"})
+_LABELS = frozenset({"suite", "profile", "mode", "overrides"})
 
 
 class PublishedSetting(BaseModel):
@@ -37,6 +38,7 @@ class RunSpec(BaseModel):
         device: "cpu" or "cuda"; which one of several is not part of the run.
         threads: of torch within a step; results differ in the last digits between 1 and 2.
         epochs_override: the user's --epochs, shown in the title.
+        overrides: the user's other options as words, such as "test_persons=fold-eli".
         cap_bytes: limit on the peak memory of a training step.
         published: adds columns to the row and changes nothing else.
     """
@@ -61,6 +63,7 @@ class RunSpec(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: PositiveInt = 1
     epochs_override: PositiveInt | None = None
+    overrides: tuple[str, ...] = ()
     cap_bytes: PositiveInt | None = None
     published: PublishedSetting | None = None
 
@@ -93,6 +96,7 @@ class RunSpec(BaseModel):
             parts.append("bf16")
         if self.cap_bytes is not None:
             parts.append(f"cap{self.cap_bytes}")
+        parts += [re.sub(r"[^\w.=,+-]", "_", word) for word in self.overrides]
         return "-".join(parts)
 
     @property

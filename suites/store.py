@@ -176,7 +176,7 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
         for folder in run_folders(root, suite):
             result = folder.result()
             if result is not None:
-                # Without the id: a local run takes the place of a shipped one of other code or data.
+                # Without the id: a local run takes the place of a shipped one of other code.
                 name = folder.path.name.rpartition("-")[0]
                 key = (folder.path.parent.relative_to(root), name)
                 setting = folder.path.parent.name

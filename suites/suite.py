@@ -1,7 +1,7 @@
 """What a suite is: runs to do, a table and figures of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks of a suite; None leaves the profile's own value."""
+    """What the command line asks of a suite; None leaves the profile's own value.
+
+    Attributes:
+        data_options, model_options: name -> value.
+        layer_options: layer -> name -> value.
+    """
 
     profile: str
     dataset: str
@@ -22,6 +27,17 @@ class Request:
     amp: bool = False
     cap_bytes: int | None = None
     device: str = "cpu"
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    layer_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The options above as words, for titles and folders."""
+        flat = {**self.data_options, **self.model_options}
+        for layer, options in self.layer_options.items():
+            flat |= {f"{layer}.{name}": value for name, value in options.items()}
+        return tuple(f"{name}={value}" for name, value in sorted(flat.items()))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""A run's id, and what is said of a spec that is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stdcf.errors import UserError
+from stdcf.training.stage import Stage, full_size, itsl
+from suites.spec import PublishedSetting, RunSpec, parse_spec
+
+BASE: dict[str, Any] = {
+    "suite": "kth_table2",
+    "profile": "quick",
+    "dataset": "weizmann",
+    "dataset_options": {"size": [60, 80]},
+    "manifest": "ab" * 32,
+    "model": "kth_cnn",
+    "model_options": {"dropout": 0.5},
+    "layer": "stdcf",
+    "layer_options": {"plan": "composed"},
+    "mode": "full",
+    "stages": full_size(epochs=4, lr=1e-3),
+    "seed": 0,
+    "batch_size": 16,
+}
+LABELS = ("suite", "profile", "mode")
+# Another value of each field that changes the result.
+OTHER: dict[str, Any] = {
+    "dataset": "kth",
+    "dataset_options": {"size": [60, 81]},
+    "manifest": "ac" * 32,
+    "model": "resnet3d_50",
+    "model_options": {"dropout": 0.25},
+    "layer": "rank1",
+    "layer_options": {"plan": "factored"},
+    "stages": itsl(1, epochs=4, lr=1e-3),
+    "seed": 1,
+    "batch_size": 15,
+    "amp": True,
+    "device": "cuda",
+    "threads": 2,
+    "epochs_override": 4,
+    "cap_bytes": 2**30,
+    "published": PublishedSetting(input_shape=(16, 1, 16, 60, 80), num_classes=6),
+}
+OTHER_STAGE: dict[str, Any] = {
+    "name": "other",
+    "temporal_stride": 2,
+    "spatial_scale": 0.5,
+    "dilation": (2, 1),
+    "test_dilation": (1, 2),
+    "trains": ("spatial",),
+    "optimizer": "sgd",
+    "fresh_optimizer": False,
+    "epochs": 5,
+    "lr": 1.0001e-3,
+    "milestones": (2,),
+    "gamma": 0.2,
+}
+SPEC = RunSpec(**BASE)
+
+
+def with_stage(**changes: Any) -> RunSpec:
+    return RunSpec(**{**BASE, "stages": (SPEC.stages[0].model_copy(update=changes),)})
+
+
+def test_every_field_is_a_label_or_changes_the_id() -> None:
+    assert {"schema_version", *LABELS, *OTHER} == set(RunSpec.model_fields)
+    assert OTHER_STAGE.keys() == Stage.model_fields.keys()
+    variants = [RunSpec(**{**BASE, name: value}) for name, value in OTHER.items()]
+    variants += [with_stage(**{name: value}) for name, value in OTHER_STAGE.items()]
+    ids = [spec.run_id for spec in (SPEC, *variants)]
+    assert len(set(ids)) == len(ids) == 1 + len(OTHER) + len(OTHER_STAGE)
+
+
+@given(st.dictionaries(st.sampled_from(LABELS), st.text(max_size=9), max_size=3))
+def test_labels_do_not_change_the_id(labels: dict[str, str]) -> None:
+    assert RunSpec(**{**BASE, **labels}).run_id == SPEC.run_id
+
+
+def test_no_field_is_a_path_or_a_host() -> None:
+    assert not {"root", "path", "folder", "host", "executor", "workers"} & set(RunSpec.model_fields)
+
+
+def test_the_id_is_the_same_in_every_process_and_after_a_rewrite() -> None:
+    assert len(SPEC.run_id) == 12
+    assert int(SPEC.run_id, 16) >= 0
+    turned = dict(reversed(json.loads(SPEC.model_dump_json()).items()))
+    assert parse_spec(json.dumps(turned)).run_id == SPEC.run_id
+    # A change here makes every run that was ever taken count as missing.
+    assert SPEC.run_id == "e8d13e1759fa"
+
+
+def test_a_value_written_out_is_its_default() -> None:
+    assert RunSpec(**{**BASE, "amp": False, "threads": 1, "device": "cpu"}).run_id == SPEC.run_id
+    short = {k: v for k, v in json.loads(SPEC.model_dump_json()).items() if k != "threads"}
+    assert parse_spec(json.dumps(short)) == SPEC
+
+
+@given(
+    seed=st.integers(0, 2**40),
+    epochs=st.integers(1, 10**6),
+    lr=st.floats(1e-12, 1e3),
+    cap=st.none() | st.integers(1, 2**50),
+    options=st.dictionaries(st.text(max_size=5), st.integers() | st.booleans() | st.text(), max_size=3),
+)
+def test_specs_survive_their_file(
+    seed: int, epochs: int, lr: float, cap: int | None, options: dict[str, Any]
+) -> None:
+    stages = full_size(epochs=epochs, lr=lr)
+    changes = {"seed": seed, "stages": stages, "cap_bytes": cap, "layer_options": options}
+    spec = RunSpec(**{**BASE, **changes})
+    again = parse_spec(spec.model_dump_json(indent=1))
+    assert (again, again.run_id, again.folder_name) == (spec, spec.run_id, spec.folder_name)
+
+
+def test_specs_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SPEC.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        SPEC.stages[0].lr = 1.0  # type: ignore[misc]
+
+
+@given(
+    field=st.sampled_from(
+        ["dataset", "manifest", "stages", "seed", "batch_size", "amp", "device", "threads"]
+    ),
+    value=st.sampled_from([None, [], {}, -1, "", 2.5, "no such"]),
+)
+def test_a_wrong_value_is_one_line_that_names_the_field(field: str, value: Any) -> None:
+    content = json.loads(SPEC.model_dump_json()) | {field: value}
+    try:
+        RunSpec(**content)
+    except ValidationError:
+        with pytest.raises(UserError) as caught:
+            parse_spec(json.dumps(content))
+        message = str(caught.value)
+        assert field in message
+        assert "\n" not in message
+        assert repr(value) in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sed": 1}, ["sed", "seed", "batch_size"]),
+        ({"device": "tpu"}, ["device", "'cpu' or 'cuda'", "'tpu'"]),
+        ({"schema_version": 2}, ["schema_version", "1", "2"]),
+        ({"seed": "many"}, ["seed", "integer", "'many'"]),
+        ({"seed": -1}, ["seed", "greater than or equal to 0"]),
+        ({"stages": []}, ["stages", "at least 1"]),
+        ({"stages": [{"name": "a", "epochs": 0, "lr": 1}]}, ["stages.0.epochs", "greater than 0"]),
+        (
+            {"stages": [{"name": "a", "epochs": 1, "lr": 1, "rate": 1}]},
+            ["stages.0.rate", "milestones"],
+        ),
+        (
+            {"stages": [{"name": "a", "epochs": 1, "lr": 1, "trains": ["all"]}]},
+            ["stages.0.trains.0", "'spatial', 'temporal' or 'joint'"],
+        ),
+        (
+            {"stages": [{"name": "a", "epochs": 9, "lr": 1, "milestones": [4, 2]}]},
+            ["milestones must ascend"],
+        ),
+        ({"published": {"shape": 1}}, ["published.shape", "input_shape"]),
+    ],
+)
+def test_what_is_valid_is_said(change: dict[str, Any], words: list[str]) -> None:
+    content = json.loads(SPEC.model_dump_json()) | change
+    with pytest.raises(UserError) as caught:
+        parse_spec(json.dumps(content))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_what_is_missing_and_what_is_no_json_is_said() -> None:
+    with pytest.raises(UserError, match="stages: Field required"):
+        parse_spec(SPEC.model_dump_json(exclude={"stages"}))
+    with pytest.raises(UserError, match="Invalid JSON"):
+        parse_spec(SPEC.model_dump_json()[:-5])
+
+
+def test_a_table_of_its_own_for_what_departs_from_the_profile() -> None:
+    assert SPEC.setting == "weizmann-quick"
+    departures = {"epochs_override": 8, "amp": True, "cap_bytes": 2**20, "device": "cuda"}
+    settings = [RunSpec(**{**BASE, name: value}).setting for name, value in departures.items()]
+    assert len({SPEC.setting, *settings}) == 5
+    assert SPEC.folder_name == f"kth_table2/weizmann-quick/stdcf-full-s0-{SPEC.run_id}"
