@@ -14,22 +14,22 @@ CONTROLS = ("full_same_compute", "full_dilated")
 LAYER_NAMES = {"regular": "Reg. 3D", "rank1": "Rank-1 3D", "stdcf": "STDCF"}
 MODE_NAMES = {
     "full": "full size",
-    "itsl": "ITSL (E=3)",
-    "full_same_compute": "full size, 2.25× epochs",
-    "full_dilated": "full size, dilation 2",
+    "itsl": "ITSL, E=3",
+    "full_same_compute": "full, 2.25×",
+    "full_dilated": "full, dil. 2",
 }
 
 Groups = Mapping[tuple[str, str], Sequence[Row]]
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """Accuracy (with the controls) and memory, of the rows of one setting."""
+    """Accuracy with the controls, cost, and memory in the paper's setting, of one setting."""
     groups = {
         (layer, mode): [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
         for layer in LAYERS
         for mode in (*MODES, *CONTROLS)
     }
-    return [_accuracy(groups, rows), _memory(groups, rows)]
+    return [_accuracy(groups, rows), _cost(groups, rows), _published_memory(groups)]
 
 
 def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
@@ -37,27 +37,22 @@ def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
     for mode in (*MODES, *CONTROLS):
         for layer in LAYERS:
             group = groups[layer, mode]
-            paper = _published(layer, mode)
-            paper_accuracy = number(paper, "accuracy")
-            drop = cells.paired_difference(group, groups[layer, "full"])
-            paper_drop = None
-            if mode == "itsl" and paper_accuracy is not None:
-                full_accuracy = number(_published(layer, "full"), "accuracy")
-                paper_drop = paper_accuracy - full_accuracy if full_accuracy else None
             one = _first_ok(group)
+            difference = cells.paired_difference(group, groups[layer, "full"])
             body.append(
                 [
                     LAYER_NAMES[layer] + _mark(group),
                     MODE_NAMES[mode],
                     " / ".join(one["train_shapes"]) if one else "–",
-                    f"{one['params']:,}" if one else "–",
-                    cells.millions(one["macs"]) if one else "–",
-                    _fvcore(one),
                     cells.percent(group),
                     str(sum(row["status"] == "ok" for row in group)),
-                    cells.fixed(paper_accuracy),
-                    "" if mode == "full" or drop is None else cells.with_interval(drop, sign=True),
-                    cells.fixed(paper_drop, sign=True) if mode == "itsl" else "",
+                    cells.fixed(number(_published(layer, mode), "accuracy")),
+                    ""
+                    if mode == "full"
+                    else "–"
+                    if difference is None
+                    else cells.with_interval(difference, sign=True),
+                    cells.fixed(_published_drop(layer), sign=True) if mode == "itsl" else "",
                     cells.percent(group, "video_accuracy") if one else "–",
                 ]
             )
@@ -66,69 +61,105 @@ def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
         columns=[
             "Layer",
             "Training",
-            "Clips trained on",
-            "Params",
-            "MACs/clip, M",
-            "fvcore's, M",
+            "Trained on",
             "Clip acc., %",
             "n",
-            "Paper (KTH), %",
+            "Paper (KTH)",
             "vs full size",
             "Paper's",
             "Video acc., %",
         ],
         rows=body,
-        notes=[*_difference_notes(groups), *_fvcore_notes(rows), *provenance_notes(rows)],
+        notes=[
+            "controls: 2.25× is full size for ITSL's whole computation; dil. 2 is full size, "
+            "trained and tested at dilation 2",
+            *_difference_notes(groups),
+            *provenance_notes(rows),
+        ],
     )
 
 
-def _memory(groups: Groups, rows: Sequence[Row]) -> Table:
+def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
     body = []
     for mode in MODES:
         for layer in LAYERS:
-            one = _first_ok(groups[layer, mode]) or {}
-            full = _first_ok(groups[layer, "full"]) or {}
-            paper = _published(layer, mode)
+            group = groups[layer, mode]
+            one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
             body.append(
                 [
-                    LAYER_NAMES[layer] + _mark(groups[layer, mode]),
+                    LAYER_NAMES[layer] + _mark(group),
                     MODE_NAMES[mode],
+                    f"{one['params']:,}" if one else "–",
+                    cells.millions(one.get("macs")),
+                    cells.millions(one.get("executed_macs")),
+                    cells.millions(one.get("fvcore_macs")),
                     cells.mib(one.get("predicted_cuda_peak_bytes")),
                     cells.mib(one.get("predicted_peak_bytes")),
                     cells.mib(one.get("measured_peak_bytes")),
                     _reduction(one, full, "measured_peak_bytes"),
-                    cells.mib(one.get("predicted_published_today_peak_bytes")),
-                    cells.mib(one.get("predicted_published_peak_bytes")),
-                    cells.fixed(number(paper, "peak_memory_mib"), 1),
-                    _off(one, number(paper, "peak_memory_mib")),
-                    _reduction(one, full, "predicted_published_peak_bytes"),
-                    _paper_reduction(layer) if mode == "itsl" else "",
                 ]
             )
     measured = sorted(
         {f"{row['measured_by']} on {row['device']}" for row in rows if row["status"] == "ok"}
     )
     return Table(
-        title="Table 2: peak memory of one training step, MiB",
+        title="Table 2: cost of these runs (one full-size clip; peak memory of a training step, MiB)",
         columns=[
             "Layer",
             "Training",
-            "This run, predicted: CUDA",
-            "its device",
-            "measured",
-            "reduction",
-            "Paper's setting, predicted: today's ReLU",
-            "2021's ReLU",
-            "Paper",
-            "2021 off by",
-            "reduction",
-            "Paper's",
+            "Params",
+            "MACs, M",
+            "run, M",
+            "fvcore, M",
+            "Peak on CUDA, pred.",
+            "Peak here, pred.",
+            "Peak here, meas.",
+            "vs full size",
         ],
         rows=body,
         notes=[
-            f"measured by {', '.join(measured) or 'nothing'}; ITSL's peak is its largest stage's",
-            "paper's setting: 16×60×80 gray clips, batch 16, Adam; tensors alive, without cuDNN's "
-            "workspace; ReLU kept its input until 2021 and keeps its output today",
+            f"here: {', '.join(measured) or 'nothing'}; ITSL's peak is its largest stage's",
+            "MACs of the factored form; run: of the plan that is trained here, the composed filter",
+            *_fvcore_notes(rows),
+        ],
+    )
+
+
+def _published_memory(groups: Groups) -> Table:
+    body = []
+    for mode in MODES:
+        for layer in LAYERS:
+            group = groups[layer, mode]
+            one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
+            paper_mib = number(_published(layer, mode), "peak_memory_mib")
+            body.append(
+                [
+                    LAYER_NAMES[layer] + _mark(group),
+                    MODE_NAMES[mode],
+                    cells.mib(one.get("predicted_published_peak_bytes")),
+                    cells.fixed(paper_mib, 1),
+                    _off(one, paper_mib),
+                    _reduction(one, full, "predicted_published_peak_bytes"),
+                    _published_reduction(layer) if mode == "itsl" else "",
+                    cells.mib(one.get("predicted_published_today_peak_bytes")),
+                ]
+            )
+    return Table(
+        title="Table 2: peak memory in the paper's setting, MiB",
+        columns=[
+            "Layer",
+            "Training",
+            "Predicted, 2021's ReLU",
+            "Paper",
+            "off by",
+            "vs full size",
+            "Paper's",
+            "Predicted, today's ReLU",
+        ],
+        rows=body,
+        notes=[
+            "16×60×80 gray clips, batch 16, Adam: all tensors alive, without cuDNN's workspace; "
+            "ReLU kept its input in 2021 and keeps its output today",
         ],
     )
 
@@ -191,16 +222,12 @@ def _difference_notes(groups: Groups) -> list[str]:
     return notes
 
 
-def _fvcore(row: Row | None) -> str:
-    return "–" if row is None or row["fvcore_macs"] is None else cells.millions(row["fvcore_macs"])
-
-
 def _fvcore_notes(rows: Sequence[Row]) -> list[str]:
     named: dict[str, Any] = {}
     for row in rows:
         named.update(row.get("fvcore_unsupported") or {})
     counted = any(row.get("fvcore_macs") is not None for row in rows)
-    notes = ["MACs are convolutions and matrix products; fvcore adds BatchNorm"] if counted else []
+    notes = ["fvcore, of the factored form, counts BatchNorm too"] if counted else []
     return [*notes, f"fvcore does not count {', '.join(sorted(named))}"] if named else notes
 
 
@@ -232,6 +259,11 @@ def _off(one: Row, paper_mib: float | None) -> str:
     return f"{100 * (one['predicted_published_peak_bytes'] / cells.MIB / paper_mib - 1):+.2f}%"
 
 
-def _paper_reduction(layer: str) -> str:
+def _published_reduction(layer: str) -> str:
     full, half = (number(_published(layer, mode), "peak_memory_mib") for mode in MODES)
     return "–" if not full or not half else f"{100 * (half / full - 1):+.2f}%"
+
+
+def _published_drop(layer: str) -> float | None:
+    full, itsl = (number(_published(layer, mode), "accuracy") for mode in MODES)
+    return None if full is None or itsl is None else itsl - full

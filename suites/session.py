@@ -210,12 +210,12 @@ class Session:
         shown = [row for row in found if (row["setting"], row["manifest"]) == wanted]
         for table in self.suite.tables(shown):
             table.print()
-        done = {row["run_id"]: row["status"] for row in found if not row["shipped"]}
-        missing = [spec for spec in self.specs if spec.run_id not in done]
-        bad = [spec for spec in self.specs if done.get(spec.run_id, "ok") != "ok"]
-        if missing or bad:
+        results = [store.RunFolder(self.results / s.folder_name).result() for s in self.specs]
+        missing = sum(result is None for result in results)
+        ok = sum(result is not None and result["status"] == "ok" for result in results)
+        if ok < len(results):
             self.console.print(
-                f"{len(self.specs) - len(missing) - len(bad)} of {len(self.specs)} runs ok, "
-                f"{len(bad)} not ok, {len(missing)} not run"
+                f"{ok} of {len(results)} runs ok, {len(results) - ok - missing} not ok, "
+                f"{missing} not run"
             )
-        return not missing and not bad
+        return ok == len(results)

@@ -167,9 +167,10 @@ def run_folders(results: Path, suite: str | None = None) -> list[RunFolder]:
 def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
     """The rows of all ended runs; a local one takes the place of the shipped one of its name.
 
-    Each row is the run's result with "shipped" and "setting" beside it.
+    Each row is the run's result with "shipped" and "setting" beside it. Of runs that differ in
+    their code alone the latest is taken; those of other clips stay, with their own manifest.
     """
-    found: dict[tuple[Path, str], dict[str, Any]] = {}
+    found: dict[tuple[Path, str, str], dict[str, Any]] = {}
     for root, shipped in ((SHIPPED, True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
@@ -178,7 +179,10 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
             if result is not None:
                 # Without the id: a local run takes the place of a shipped one of other code.
                 name = folder.path.name.rpartition("-")[0]
-                key = (folder.path.parent.relative_to(root), name)
+                key = (folder.path.parent.relative_to(root), name, result["manifest"])
+                known = found.get(key)
+                if known and known["shipped"] == shipped and known["finished"] > result["finished"]:
+                    continue
                 setting = folder.path.parent.name
                 found[key] = {**result, "setting": setting, "shipped": shipped}
     return list(found.values())

@@ -49,7 +49,12 @@ class Table:
             title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
         for index, column in enumerate(self.columns):
-            shown.add_column(column, justify="left" if index < 2 else "right")
+            shown.add_column(
+                column,
+                justify="left" if index < 2 else "right",
+                overflow="fold",
+                no_wrap=index < 2,
+            )
         for row in self.rows:
             shown.add_row(*row)
         console.print(shown)

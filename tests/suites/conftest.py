@@ -1,12 +1,13 @@
-"""A small data set, small suites on it as commands, and rows made by hand."""
+"""A small data set, and a small suite on it: as a command of its own, or within the test."""
 
 import os
-import signal
+import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from suites.store import REPOSITORY, RunFolder, run_folders
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
+# What two runs of the same spec may differ in.
+CIRCUMSTANCES = {"finished", "train_seconds", "wall_seconds", "commit", "dirty"}
 
 
 def write_video(path: Path, seed: int, frames: int = 40) -> None:
@@ -43,15 +46,23 @@ def video_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def small_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of the commands: one thread, and a frame cache of their own."""
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "STDCF_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+
 @dataclass
 class Command:
     """A command of ours in a process of its own."""
 
     process: subprocess.Popen
+    started: float = field(default_factory=time.time)
 
     def wait_for(self, reached: Callable[[], Any], what: str) -> None:
         """Returns as soon as `reached` is true; fails if the command ends or takes too long."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not reached():
             if self.process.poll() is not None:
                 pytest.fail(f"ended before {what}:\n{self.process.communicate()}")
@@ -59,19 +70,16 @@ class Command:
                 pytest.fail(f"waited too long for {what}")
             time.sleep(0.01)
 
-    def children(self) -> list[int]:
+    def workers(self) -> list[int]:
         """Process ids of its workers."""
         pid = self.process.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in found]
 
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
     def end(self) -> tuple[int, str, str]:
         """Exit status, output and errors."""
         try:
-            out, err = self.process.communicate(timeout=120)
+            out, err = self.process.communicate(timeout=240)
         finally:
             self.process.kill()
         return self.process.returncode, out, err
@@ -79,85 +87,131 @@ class Command:
 
 @dataclass
 class SmallSuite:
-    """kth_table2 with two runs of a few seconds: stdcf under ITSL, then regular at full size."""
+    """kth_table2 with two runs of a few seconds: regular at full size, then stdcf under ITSL."""
 
     root: Path
     results: Path
     env: dict[str, str]
 
+    def arguments(self) -> list[str]:
+        """Of `suites.run`."""
+        words = ["kth_table2", "--dataset", "video_folder", "--data-root", str(self.root)]
+        return [*words, "--results", str(self.results), "--epochs", "3", "--seeds", "1"]
+
     def start(self, *options: str) -> Command:
         """The command, started."""
-        command = [sys.executable, str(SMALL_RUN), "kth_table2", "--dataset", "video_folder"]
-        command += ["--data-root", str(self.root), "--results", str(self.results)]
-        command += ["--epochs", "3", "--seeds", "1", *options]
-        process = subprocess.Popen(
-            command,
-            env=self.env,
-            cwd=REPOSITORY,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        return Command(
+            subprocess.Popen(
+                [sys.executable, str(SMALL_RUN), *self.arguments(), *options],
+                env=self.env,
+                cwd=REPOSITORY,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         )
-        return Command(process)
 
     def folder(self, layer: str) -> RunFolder | None:
         """The run of a layer, once it is there."""
         found = [f for f in run_folders(self.results) if f.path.name.startswith(f"{layer}-")]
         return found[0] if found else None
 
-    def fraction(self, layer: str) -> float:
-        """How far the training of a layer is, by its state.json; 0 before its first step."""
-        folder = self.folder(layer)
-        state = folder.state() if folder else None
-        return state["fraction"] if state and state["status"] == "running" else 0.0
+    def trains(self, command: Command, layer: str, fraction: float = 0.0) -> Callable[[], bool]:
+        """Whether a worker of this command has trained the layer's run so far."""
 
+        def reached() -> bool:
+            folder = self.folder(layer)
+            state = folder.state() if folder else None
+            return (
+                state is not None
+                and state["updated"] > command.started
+                and state["status"] == "running"
+                and state["fraction"] > fraction
+            )
 
-MakeSuite = Callable[..., SmallSuite]
+        return reached
 
+    def statuses(self) -> dict[str, str | None]:
+        """Layer -> status of its row, None while there is none."""
+        results = {f.path.name.split("-")[0]: f.result() for f in run_folders(self.results)}
+        return {layer: result and result["status"] for layer, result in results.items()}
 
-@pytest.fixture(scope="session")
-def small_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of the commands: a frame cache of their own."""
-    cache = tmp_path_factory.mktemp("cache")
-    return {**os.environ, "STDCF_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    def measured(self) -> list[dict[str, Any]]:
+        """Every row with its curves, without times."""
+        rows = []
+        for folder in run_folders(self.results):
+            row = {k: v for k, v in (folder.result() or {}).items() if k not in CIRCUMSTANCES}
+            curves = (folder.path / "curves.csv").read_text().splitlines()
+            # The last two columns are seconds and clips a second.
+            rows.append(row | {"curves": [line.rsplit(",", 2)[0] for line in curves]})
+        return rows
 
 
 @pytest.fixture
 def small_suite(video_root: Path, small_env: dict[str, str], tmp_path: Path) -> SmallSuite:
-    """A suite of two small runs in a results folder of its own."""
+    """A small suite in a results folder of its own."""
     return SmallSuite(video_root, tmp_path / "results", small_env)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(
     video_root: Path, small_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, Any]]:
-    """What the small suite gives when nothing happens to it, two workers at a time."""
+) -> SmallSuite:
+    """The small suite, run by two workers, and nothing happened to it."""
     suite = SmallSuite(video_root, tmp_path_factory.mktemp("undisturbed"), small_env)
     status, out, err = suite.start("--workers", "2").end()
     assert (status, err) == (0, ""), out
-    return measured(suite.results)
+    return suite
 
 
-def measured(results: Path) -> list[dict[str, Any]]:
-    """Every row under a results folder with its curves, without times."""
-    rows = []
-    for folder in run_folders(results):
-        row = folder.result() or {}
-        curves = (folder.path / "curves.csv").read_text().splitlines()
-        # The last two columns are seconds and clips a second.
-        curves = [line.rsplit(",", 2)[0] for line in curves]
-        rows.append(
-            {k: v for k, v in row.items() if k not in TIMINGS} | {"curves": curves}
-        )
-    return rows
+Call = Callable[..., tuple[int, str, str]]
 
 
-TIMINGS = {"finished", "train_seconds", "wall_seconds"}
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_env: dict[str, str]
+) -> Call:
+    """A function from a command's module and its arguments to exit status, output and errors."""
+    from suites.cli import run
+
+    monkeypatch.setenv("STDCF_CACHE", small_env["STDCF_CACHE"])
+
+    def command(module: Any, *arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run(module.app)
+        shown = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, shown.out, shown.err
+
+    return command
 
 
-@pytest.fixture(scope="session")
-def measured_rows() -> Callable[[Path], Sequence[dict[str, Any]]]:
-    """`measured`, for tests."""
-    return measured
+@pytest.fixture
+def small_suite_here(
+    small_suite: SmallSuite, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SmallSuite]:
+    """The small suite for `call`: kth_table2 is it, and its workers run within this process."""
+    import torch
+
+    from suites import kth_table2, runner, worker
+
+    for name, value in runpy.run_path(str(SMALL_RUN))["PATCHES"].items():
+        monkeypatch.setattr(kth_table2, name, value)
+
+    def start(job: runner.Job, device: str, data_root: str | None) -> Namespace:
+        arguments = Namespace(data_root=data_root, device=device, num_workers=0)
+        with job.folder.claim():
+            status = worker._run(job.folder, arguments)
+        return Namespace(poll=lambda: status)
+
+    monkeypatch.setattr(runner, "_start", start)
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    # Set, so that the worker does not set it for the whole process.
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    threads = torch.get_num_threads()
+    yield small_suite
+    torch.set_num_threads(threads)

@@ -69,7 +69,7 @@ def with_stage(**changes: Any) -> RunSpec:
 
 
 def test_every_field_is_a_label_or_changes_the_id() -> None:
-    assert {"schema_version", *LABELS, *OTHER} == set(RunSpec.model_fields)
+    assert {"schema_version", "overrides", *LABELS, *OTHER} == set(RunSpec.model_fields)
     assert OTHER_STAGE.keys() == Stage.model_fields.keys()
     variants = [RunSpec(**{**BASE, name: value}) for name, value in OTHER.items()]
     variants += [with_stage(**{name: value}) for name, value in OTHER_STAGE.items()]
@@ -79,7 +79,8 @@ def test_every_field_is_a_label_or_changes_the_id() -> None:
 
 @given(st.dictionaries(st.sampled_from(LABELS), st.text(max_size=9), max_size=3))
 def test_labels_do_not_change_the_id(labels: dict[str, str]) -> None:
-    assert RunSpec(**{**BASE, **labels}).run_id == SPEC.run_id
+    words = tuple(f"{name}={value}" for name, value in labels.items())
+    assert RunSpec(**{**BASE, **labels, "overrides": words}).run_id == SPEC.run_id
 
 
 def test_no_field_is_a_path_or_a_host() -> None:
@@ -188,6 +189,8 @@ def test_what_is_missing_and_what_is_no_json_is_said() -> None:
 def test_a_table_of_its_own_for_what_departs_from_the_profile() -> None:
     assert SPEC.setting == "weizmann-quick"
     departures = {"epochs_override": 8, "amp": True, "cap_bytes": 2**20, "device": "cuda"}
+    departures["overrides"] = ("test_persons=../../fold eli",)
     settings = [RunSpec(**{**BASE, name: value}).setting for name, value in departures.items()]
-    assert len({SPEC.setting, *settings}) == 5
+    assert len({SPEC.setting, *settings}) == 6
+    assert not any("/" in setting or " " in setting for setting in settings)
     assert SPEC.folder_name == f"kth_table2/weizmann-quick/stdcf-full-s0-{SPEC.run_id}"
