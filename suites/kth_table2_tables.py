@@ -5,13 +5,13 @@ from typing import Any
 
 from suites import cells
 from suites.published import number, published
+from suites.style import LAYER_NAMES
 from suites.suite import Row
 from suites.table import Table
 
 LAYERS = ("regular", "rank1", "stdcf")
 MODES = ("full", "itsl")
 CONTROLS = ("full_same_compute", "full_dilated")
-LAYER_NAMES = {"regular": "Reg. 3D", "rank1": "Rank-1 3D", "stdcf": "STDCF"}
 MODE_NAMES = {
     "full": "full size",
     "itsl": "ITSL, E=3",
@@ -96,14 +96,14 @@ def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
                     cells.mib(one.get("predicted_cuda_peak_bytes")),
                     cells.mib(one.get("predicted_peak_bytes")),
                     cells.mib(one.get("measured_peak_bytes")),
-                    _reduction(one, full, "measured_peak_bytes"),
+                    _reduction(one, full, "measured_peak_bytes", digits=1),
                 ]
             )
     measured = sorted(
         {f"{row['measured_by']} on {row['device']}" for row in rows if row["status"] == "ok"}
     )
     return Table(
-        title="Table 2: cost of these runs (one full-size clip; peak memory of a training step, MiB)",
+        title="Table 2: cost of these runs (of one clip; peak memory of a training step in MiB)",
         columns=[
             "Layer",
             "Training",
@@ -245,12 +245,12 @@ def _mark(rows: Sequence[Row]) -> str:
     return " †" if any(row["shipped"] for row in rows) else ""
 
 
-def _reduction(one: Row, full: Row, column: str) -> str:
+def _reduction(one: Row, full: Row, column: str, digits: int = 2) -> str:
     if one is full:
         return ""
     if not one.get(column) or not full.get(column):
         return "–"
-    return f"{100 * (one[column] / full[column] - 1):+.2f}%"
+    return f"{100 * (one[column] / full[column] - 1):+.{digits}f}%"
 
 
 def _off(one: Row, paper_mib: float | None) -> str:
