@@ -10,7 +10,6 @@ from torch import nn
 from baselines.layers import Rank1Conv3d
 from stdcf.data import kth, synthetic_actions, video_folder, weizmann
 from stdcf.data.cache import Progress
-from stdcf.data.roots import default_root
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
@@ -102,8 +101,6 @@ def load_dataset(
         UserError: for an unknown name or option, or if the data is not there.
     """
     loader = _entry(DATASETS, "data set", name)
-    if root is None and name != "synthetic_actions":
-        root = str(default_root(name))
     valid = [
         parameter.name
         for parameter in inspect.signature(loader).parameters.values()

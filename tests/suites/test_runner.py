@@ -40,7 +40,8 @@ def test_what_is_stopped_goes_on_and_what_is_killed_is_run_again(
     command.wait_for(small_suite.trains(command, "regular"), "a step of regular")
     command.process.send_signal(signal.SIGINT)
     status, out, err = command.end()
-    assert (status, err.split("\n")) == (130, ["", "error: interrupted", ""])
+    # Typer's newer versions end with 130 by themselves, the older ones leave the words to us.
+    assert (status, err.strip() in ("", "error: interrupted")) == (130, True)
     assert out.count("\n") == 1
     assert "stopped; nothing is lost" in out
     assert small_suite.statuses() == {"regular": None, "stdcf": None}
