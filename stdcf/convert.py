@@ -1,0 +1,186 @@
+"""Dense 3D convolutions to STDCF and back."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stdcf.layers import STDCFConv3d
+
+_SWEEPS = 500
+_TOLERANCE = 1e-14
+
+
+def decompose(
+    module: nn.Module,
+    num_spatial_atoms: int | None = None,
+    num_temporal_atoms: int | None = None,
+    skip: Iterable[str] = (),
+) -> tuple[nn.Module, dict[str, float]]:
+    """Replaces dense 3D convolutions by STDCF layers, each the best fit in least squares.
+
+    Takes nn.Conv3d and its subclasses with kT > 1 and kH·kW > 1; everything else stays, and the
+    input is untouched.
+
+    Args:
+        num_spatial_atoms: M; None is full rank (exact). Capped per layer at kH·kW.
+        num_temporal_atoms: N; None is full rank (exact). Capped per layer at kT.
+        skip: names of modules, as in ``named_modules``, that stay with all that is inside them.
+
+    Returns:
+        The new module, and the relative error ‖W − W'‖ / ‖W‖ of each layer by its name.
+
+    Raises:
+        ValueError: if ``skip`` names no module, or an atom number is below 1.
+    """
+    for name, number in (("spatial", num_spatial_atoms), ("temporal", num_temporal_atoms)):
+        if number is not None and number < 1:
+            raise ValueError(f"num_{name}_atoms must be at least 1 or None, not {number}")
+    skipped = set(skip)
+    unknown = skipped - {name for name, _ in module.named_modules()}
+    if unknown:
+        raise ValueError(f"skip names no module: {', '.join(sorted(unknown))}")
+    errors: dict[str, float] = {}
+
+    def convert(name: str, old: nn.Module) -> nn.Module | None:
+        if any(name == outer or name.startswith(f"{outer}.") for outer in skipped):
+            return None
+        if (
+            not isinstance(old, nn.Conv3d)
+            or old.kernel_size[0] == 1
+            or old.kernel_size[1:] == (1, 1)
+        ):
+            return None
+        new, errors[name] = _decompose_conv(old, num_spatial_atoms, num_temporal_atoms)
+        return new
+
+    return _replaced(module, convert), errors
+
+
+def fuse(module: nn.Module) -> nn.Module:
+    """Replaces every STDCFConv3d by a plain nn.Conv3d with the composed filter.
+
+    Outputs stay the same, and nothing of this library is left, so the result can be exported as any
+    other network. The input is untouched.
+    """
+
+    def convert(name: str, old: nn.Module) -> nn.Module | None:
+        return _fuse_conv(old) if isinstance(old, STDCFConv3d) else None
+
+    return _replaced(module, convert)
+
+
+def fit_atoms(weight_OCTHW: Tensor, num_spatial: int, num_temporal: int) -> tuple[Tensor, ...]:
+    """Atoms and coefficients that fit a dense filter best in least squares.
+
+    Truncated multilinear SVD, then alternating least squares to convergence (higher-order
+    orthogonal iteration, De Lathauwer et al. 2000) on the filter's spatial and temporal axes. All
+    of it depends on the filter through the (kT·kH·kW)² matrix of its second moments, so the cost is
+    that of matrices of some 27 rows.
+
+    Returns:
+        Orthonormal spatial atoms [M, kH, kW] and temporal atoms [N, kT], coefficients
+        [C_out, C_in/groups, M·N] and the relative error (a tensor without axes), in float64.
+    """
+    c_out, c_in, k_t, k_h, k_w = weight_OCTHW.shape
+    weight_XTS = weight_OCTHW.detach().double().reshape(c_out * c_in, k_t, k_h * k_w)
+    flat_XK = weight_XTS.flatten(1)
+    moments_TSTS = (flat_XK.T @ flat_XK).reshape(k_t, k_h * k_w, k_t, k_h * k_w)
+    temporal_TN = _leading(torch.einsum("tsus->tu", moments_TSTS), num_temporal)
+    spatial_SM = _leading(torch.einsum("tstr->sr", moments_TSTS), num_spatial)
+    kept = torch.zeros((), dtype=torch.float64)
+    for _ in range(_SWEEPS):
+        before = kept
+        within_SS = torch.einsum("tsur,tn,un->sr", moments_TSTS, temporal_TN, temporal_TN)
+        spatial_SM = _leading(within_SS, num_spatial)
+        within_TT = torch.einsum("tsur,sm,rm->tu", moments_TSTS, spatial_SM, spatial_SM)
+        temporal_TN = _leading(within_TT, num_temporal)
+        kept = torch.einsum("tn,tu,un->", temporal_TN, within_TT, temporal_TN)
+        if kept - before <= _TOLERANCE * kept:
+            break
+    coefficients_XMN = torch.einsum("xts,sm,tn->xmn", weight_XTS, spatial_SM, temporal_TN)
+    fitted_XTS = torch.einsum("xmn,sm,tn->xts", coefficients_XMN, spatial_SM, temporal_TN)
+    norm = weight_XTS.norm()
+    error = (weight_XTS - fitted_XTS).norm() / norm if norm > 0 else norm
+    return (
+        spatial_SM.T.reshape(num_spatial, k_h, k_w),
+        temporal_TN.T,
+        coefficients_XMN.reshape(c_out, c_in, num_spatial * num_temporal),
+        error,
+    )
+
+
+def _leading(symmetric: Tensor, number: int) -> Tensor:
+    """Eigenvectors of the largest eigenvalues, one a column."""
+    return torch.linalg.eigh(symmetric).eigenvectors.flip(1)[:, :number]
+
+
+def _decompose_conv(
+    old: nn.Conv3d, num_spatial: int | None, num_temporal: int | None
+) -> tuple[STDCFConv3d, float]:
+    k_t, k_h, k_w = old.kernel_size
+    num_spatial = min(num_spatial or k_h * k_w, k_h * k_w)
+    num_temporal = min(num_temporal or k_t, k_t)
+    new = STDCFConv3d(
+        num_spatial_atoms=num_spatial,
+        num_temporal_atoms=num_temporal,
+        **_arguments(old),
+    )
+    spatial, temporal, coefficients, error = fit_atoms(old.weight, num_spatial, num_temporal)
+    with torch.no_grad():
+        new.spatial_atoms.copy_(spatial)
+        new.temporal_atoms.copy_(temporal)
+        new.coefficients.copy_(coefficients)
+    _take_over(new, old, [new.spatial_atoms, new.temporal_atoms, new.coefficients], old.weight)
+    return new, float(error)
+
+
+def _fuse_conv(old: STDCFConv3d) -> nn.Conv3d:
+    new = nn.Conv3d(**_arguments(old))
+    with torch.no_grad():
+        new.weight.copy_(old.compose_weight())
+    _take_over(new, old, [new.weight], old.coefficients)
+    return new
+
+
+def _arguments(conv: Any) -> dict[str, Any]:
+    reference = conv.coefficients if isinstance(conv, STDCFConv3d) else conv.weight
+    return {
+        "in_channels": conv.in_channels,
+        "out_channels": conv.out_channels,
+        "kernel_size": conv.kernel_size,
+        "stride": conv.stride,
+        "padding": conv.padding,
+        "dilation": conv.dilation,
+        "groups": conv.groups,
+        "bias": conv.bias is not None,
+        "padding_mode": conv.padding_mode,
+        "device": reference.device,
+        "dtype": reference.dtype,
+    }
+
+
+def _take_over(new: Any, old: Any, filters: list[Tensor], like: Tensor) -> None:
+    """Bias, training mode and what is frozen."""
+    for parameter in filters:
+        parameter.requires_grad_(like.requires_grad)
+    if old.bias is not None:
+        with torch.no_grad():
+            new.bias.copy_(old.bias)
+        new.bias.requires_grad_(old.bias.requires_grad)
+    new.train(old.training)
+
+
+def _replaced(
+    module: nn.Module, convert: Callable[[str, nn.Module], nn.Module | None]
+) -> nn.Module:
+    """A deep copy of the module in which `convert` has replaced what it returns a new one for."""
+    replacements: dict[int, nn.Module] = {}
+    for name, old in module.named_modules():
+        new = convert(name, old)
+        if new is not None:
+            replacements[id(old)] = new
+    # What deepcopy finds in its memo it takes for the copy, so shared modules stay shared.
+    return copy.deepcopy(module, dict(replacements))
