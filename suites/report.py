@@ -29,18 +29,21 @@ def main(
 
     if format_ not in FORMATS:
         raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
-    shown = 0
-    for suite in suites_to_show(name):
-        for rows in by_setting(suite.name, results).values():
-            for table in suite.tables(rows):
-                shown += 1
-                if format_ == "text":
-                    table.print()
-                else:
-                    render = {"md": table.to_markdown, "csv": table.to_csv, "json": table.to_json}
-                    typer.echo(render[format_]())
-    if not shown:
+    tables = [
+        table
+        for suite in suites_to_show(name)
+        for rows in by_setting(suite.name, results).values()
+        for table in suite.tables(rows)
+    ]
+    if not tables:
         raise UserError("no results yet; python -m suites.run kth_table2 makes some")
+    if format_ == "json":
+        typer.echo("[" + ",\n".join(table.to_json().strip() for table in tables) + "]")
+    for table in tables if format_ != "json" else ():
+        if format_ == "text":
+            table.print()
+        else:
+            typer.echo(table.to_markdown() if format_ == "md" else table.to_csv())
     return 0
 
 

@@ -35,6 +35,7 @@ class Job:
     spec: RunSpec
     folder: RunFolder
     process: subprocess.Popen | None = None
+    log_start: int = 0
     fraction: float = 0.0
     state: dict[str, Any] = field(default_factory=dict)
     not_before: float = 0.0
@@ -97,6 +98,7 @@ def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
     if data_root is not None:
         command += ["--data-root", data_root]
     with job.folder.log_file.open("ab") as log:
+        job.log_start = log.tell()
         # A session of its own: Ctrl-C reaches the runner alone, which then asks each worker to
         # stop.
         return subprocess.Popen(
@@ -134,7 +136,9 @@ def crash_row(job: Job, status: int) -> dict[str, Any]:
     from suites.execute import header
 
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    lines = job.folder.log_file.read_text(errors="replace").split("\n")
+    # Not what an earlier worker wrote.
+    log = job.folder.log_file.read_bytes()[job.log_start :]
+    lines = log.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
     if status == -signal.SIGKILL:
         how += " (by a person, or by the kernel when memory ran out)"

@@ -101,20 +101,21 @@ def _checked_device(device: str) -> str:
 
 def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
     """Builds each model once, so that a wrong option is said now and not by every run."""
-    from suites.catalog import LAYERS, build
+    from suites.catalog import LAYERS
+    from suites.execute import build_model
 
     for layer in request.layer_options:
         if layer not in {spec.layer for spec in specs}:
             raise UserError(f"no layer {layer!r} in this suite; there are {', '.join(LAYERS)}")
     built = set()
     for spec in specs:
-        options = {"layer": spec.layer, "layer_options": spec.layer_options, **spec.model_options}
-        key = (spec.model, json.dumps(options, sort_keys=True))
+        options = json.dumps([spec.layer_options, spec.model_options], sort_keys=True)
+        key = (spec.model, spec.layer, options)
         if key in built:
             continue
         built.add(key)
         try:
-            build(spec.model, num_classes=2, in_channels=1, **options)
+            build_model(spec, num_classes=2, in_channels=1)
         except (ValueError, TypeError) as error:
             raise UserError(f"{spec.layer} {spec.model} cannot be built: {error}") from error
 
@@ -146,8 +147,11 @@ class Session:
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
         store.check_writable(self.results)
-        self.specs = suite.specs(request, self._manifest() if prepare else UNKNOWN_MANIFEST)
+        # Before the data, whose decoding may take minutes.
+        self.specs = suite.specs(request, UNKNOWN_MANIFEST)
         _check_models(self.specs, request)
+        if prepare:
+            self.specs = suite.specs(request, self._manifest())
 
     def _manifest(self) -> str:
         from suites.catalog import load_dataset
@@ -158,12 +162,14 @@ class Session:
             def show(done: int, total: int, _: str) -> None:
                 progress.update(bar, completed=done, total=total)
 
-            data = load_dataset(
-                self.request.dataset,
-                self.data_root,
-                progress=show,
-                **self.suite.dataset_options(self.request),
-            )
+            options = self.suite.dataset_options(self.request)
+            try:
+                data = load_dataset(self.request.dataset, self.data_root, progress=show, **options)
+            except TypeError as error:
+                if not self.request.data_options:
+                    raise
+                words = ", ".join(f"{n}={v}" for n, v in self.request.data_options.items())
+                raise UserError(f"{self.request.dataset} with {words}: {error}") from error
         for note in data.notes:
             self.console.print(note, markup=False)
         return data.manifest

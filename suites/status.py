@@ -47,18 +47,19 @@ def main(
 
 def describe(folder: RunFolder) -> tuple[str, str]:
     """A run's state and one line on where it is."""
-    result = folder.result()
-    if result is not None:
-        if result["status"] == "ok":
-            return "ok", f"accuracy {100 * result['accuracy']:.2f}%"
+    result, state = folder.result(), folder.state()
+    if result is not None and result["status"] == "ok":
+        return "ok", f"accuracy {100 * result['accuracy']:.2f}%"
+    # A row that is not final is run again, and stays until that has ended.
+    is_running = not folder.is_done() and state is not None and folder.is_claimed()
+    if result is not None and not is_running:
         return result["status"], str(result["reason"])
-    state = folder.state()
     if state is None:
         return "waiting", ""
     where = f"{100 * state.get('fraction', 0):.0f}%"
     if "stage" in state:
         where += f", stage {state['stage']}, epoch {state['epoch']} of {state['epochs']}"
-    if folder.is_claimed():
+    if is_running:
         return "running", where
     age = int(time.time() - state["updated"])
     return "stopped", f"{where}; last seen {age // 60} min ago, resumes with suites.run"

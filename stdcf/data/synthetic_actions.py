@@ -11,17 +11,18 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from stdcf.data import kth
 from stdcf.data.cache import Progress, default_cache_dir
-from stdcf.data.kth_sequences import TRAIN_PERSONS, VALIDATION_PERSONS
+from stdcf.data.clips import ClipDataset, ClipPlan
+from stdcf.data.kth_sequences import TRAIN_PERSONS, VALIDATION_PERSONS, Counting
 from stdcf.data.splits import VideoData
 from stdcf.data.synthetic_figures import FPS, Look, background, film
 from stdcf.data.synthetic_files import write_avi, write_sequences
@@ -29,7 +30,7 @@ from stdcf.data.synthetic_motion import ACTIONS, Array, Body
 from stdcf.errors import UserError
 
 NAME = "synthetic_actions"
-VERSION = 1  # of the generator: whatever changes a pixel counts this up
+VERSION = 2  # of the generator: whatever changes a pixel counts this up
 PASS_FRAMES = 16  # of one subsequence
 MARKER = "synthetic_actions.json"
 PERSONS = (*TRAIN_PERSONS, *VALIDATION_PERSONS)
@@ -78,31 +79,38 @@ FULL = Recipe(
     scenarios=SCENARIOS,
     frames_per_video=96,
     look=Look(
-        figure=(50, 70),
-        limb=1.3,
-        contrast=(0.15, 0.35),
-        texture=0.06,
-        shake=0.5,
+        figure=(76, 98),
+        limb=1.0,
+        contrast=(0.24, 0.38),
+        texture=0.03,
+        shake=0.3,
         grain=0.05,
-        grain_size=2,
+        grain_size=4,
     ),
 )
 # For clips of 30 × 40 and a few minutes of training: larger figures that stand out more.
 QUICK = Recipe(
     persons=PERSONS,
     scenarios=(1, 3),
-    frames_per_video=48,
+    frames_per_video=96,
     look=Look(
         figure=(74, 90),
-        limb=2.2,
-        contrast=(0.3, 0.45),
-        texture=0.03,
-        shake=0.2,
-        grain=0.02,
+        limb=3.0,
+        contrast=(0.4, 0.5),
+        texture=0.01,
+        shake=0.0,
+        grain=0.01,
         grain_size=2,
     ),
 )
 VARIANTS = {"full": FULL, "quick": QUICK}
+
+# The positions of a clip's frames -> those that are kept.
+KEPT_FRAMES: dict[str, Callable[[Array], Array]] = {
+    "all": lambda frames_T: frames_T,
+    "every_second": lambda frames_T: frames_T[::2],
+    "one": lambda frames_T: frames_T[len(frames_T) // 2].repeat(4),
+}
 
 
 def _passes(frames: int) -> list[tuple[int, int]]:
@@ -151,16 +159,22 @@ def load(
     clip_frames: int = 16,
     variant: Literal["full", "quick"] = "full",
     seed: int = 0,
+    channels: int = 1,
+    counting: Counting = "subsequence",
+    frames: Literal["all", "every_second", "one"] = "all",
     workers: int = 2,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
-    **kth_options: Any,
 ) -> VideoData:
     """The videos as the KTH loader reads them, generated first where they are missing.
 
     root: default a folder beside the frame cache, named for the recipe. size: (height, width).
-    kth_options: further ones of `kth.load`. progress: called for each video made, then decoded.
+    channels, counting: as in `kth.load`. frames: what is kept of each clip (the card's conditions);
+    "one" is the middle frame, shown four times because kth_cnn halves time twice.
+    progress: called for each video made, then for each decoded.
     """
+    if frames not in KEPT_FRAMES:
+        raise UserError(f"frames={frames!r}: choose {', '.join(KEPT_FRAMES)}.")
     if variant not in VARIANTS:
         raise UserError(f"variant={variant!r}: choose {' or '.join(VARIANTS)}.")
     recipe = replace(VARIANTS[variant], seed=seed)
@@ -172,13 +186,28 @@ def load(
         root,
         size=size,
         clip_frames=clip_frames,
+        channels=channels,
+        counting=counting,
         workers=workers,
         cache_dir=cache_dir,
         progress=progress,
-        **kth_options,
     )
+    if frames != "all":
+        kept = KEPT_FRAMES[frames](np.arange(clip_frames))
+        data = replace(
+            data,
+            train=_thinned(data.train, kept),
+            test=_thinned(data.test, kept),
+            manifest=hashlib.sha256(f"{data.manifest} {frames}".encode()).hexdigest(),
+        )
     note = "Generated figures, not film: accuracies say nothing about real video."
     return replace(data, name=NAME, notes=(*data.notes, note), synthetic=True)
+
+
+def _thinned(clips: ClipDataset, kept: Array) -> ClipDataset:
+    plan = ClipPlan(clips.plan.videos[:, kept], clips.plan.frames[:, kept])
+    labels = [clips.classes.index(name.split("/")[0]) for name in clips.video_names]
+    return ClipDataset(clips.videos, clips.video_names, labels, clips.classes, plan)
 
 
 def _generate(root: Path, recipe: Recipe, workers: int, progress: Progress | None) -> None:

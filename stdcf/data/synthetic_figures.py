@@ -28,19 +28,19 @@ class Look:
     grain_size: int  # width of a grain
 
 
-# Thin parts first: the radius of each bone relative to a forearm's.
+# From the far side to the near one: ends, the radius relative to a forearm's, and what covers it.
 BONES = (
     ("right_shoulder", "right_elbow", 1.2, "skin"),
     ("right_elbow", "right_hand", 1.0, "skin"),
     ("right_hip", "right_knee", 1.5, "legs"),
     ("right_knee", "right_ankle", 1.2, "legs"),
     ("right_ankle", "right_toe", 1.0, "legs"),
-    ("pelvis", "chest", 2.9, "shirt"),
-    ("left_shoulder", "right_shoulder", 1.4, "shirt"),
+    ("pelvis", "chest", 3.6, "shirt"),
+    ("left_shoulder", "right_shoulder", 1.6, "shirt"),
     ("left_hip", "left_knee", 1.5, "legs"),
     ("left_knee", "left_ankle", 1.2, "legs"),
     ("left_ankle", "left_toe", 1.0, "legs"),
-    ("head", "head", 2.4, "skin"),
+    ("head", "head", 3.0, "skin"),
     ("left_shoulder", "left_elbow", 1.2, "skin"),
     ("left_elbow", "left_hand", 1.0, "skin"),
 )

@@ -32,7 +32,11 @@ def evaluate(
     batch_size: int = 16,
     num_workers: int = 0,
 ) -> Accuracy:
-    """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips."""
+    """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips.
+
+    Raises:
+        FloatingPointError: if a score is NaN, which would count as some class.
+    """
     set_dilation(model, *dilation)
     model.eval()
     scores: list[Tensor] = []
@@ -41,6 +45,8 @@ def evaluate(
             logits_BK = model(numerics.prepare(clip_BCTHW))
         scores.append(logits_BK.float().softmax(1).cpu())
     scores_NK = torch.cat(scores)
+    if not scores_NK.isfinite().all():
+        raise FloatingPointError("scores of the test are nan")
     labels_N = torch.from_numpy(dataset.labels)
     clip = float((scores_NK.argmax(1) == labels_N).double().mean())
 

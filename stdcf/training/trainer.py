@@ -23,7 +23,7 @@ from stdcf.training.step import Numerics
 
 
 class NotFinite(ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss, or a score of the test, became NaN or infinite."""
 
 
 class Stopped(Exception):
@@ -242,14 +242,17 @@ class Trainer:
 
     def _test_stage(self) -> None:
         stage = self.stage
-        accuracy = evaluate(
-            self.model,
-            self.data.test,
-            stage.test_dilation,
-            self.numerics,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-        )
+        try:
+            accuracy = evaluate(
+                self.model,
+                self.data.test,
+                stage.test_dilation,
+                self.numerics,
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+            )
+        except FloatingPointError as error:
+            raise NotFinite(f"{error} after stage {stage.name}") from error
         self.history.stages.append(
             {
                 "stage": stage.name,

@@ -128,6 +128,17 @@ def test_load_reads_it_with_the_kth_loader(tmp_path: Path, monkeypatch: pytest.M
     plain = kth.load(root, size=(30, 40))
     assert plain.manifest == data.manifest
     assert synthetic_actions.load(variant="quick", size=(30, 40)).manifest == data.manifest
+    halved = synthetic_actions.load(variant="quick", size=(30, 40), frames="every_second")
+    single = synthetic_actions.load(variant="quick", size=(30, 40), frames="one")
+    assert len({data.manifest, halved.manifest, single.manifest}) == 3
+    for index in (0, len(data.test) - 1):
+        clip_CTHW, label, _ = data.test[index]
+        halved_CTHW, halved_label, _ = halved.test[index]
+        single_CTHW, single_label, _ = single.test[index]
+        assert label == halved_label == single_label
+        np.testing.assert_array_equal(halved_CTHW, clip_CTHW[:, ::2])
+        assert single_CTHW.shape == (1, 4, 30, 40)
+        assert (single_CTHW == clip_CTHW[:, 8:9]).all()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +164,8 @@ def test_refuses_a_folder_of_something_else(tmp_path: Path, small: Path) -> None
     assert (tmp_path / "thesis.tex").read_text() == "mine"
     with pytest.raises(UserError, match=r"variant='slow': choose full or quick"):
         synthetic_actions.load(small, variant="slow")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"frames='two': choose all, every_second, one"):
+        synthetic_actions.load(small, frames="two")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("action", ACTIONS)

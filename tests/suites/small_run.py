@@ -1,5 +1,6 @@
 """``suites.run`` with kth_table2 cut down to two small runs; the options are the command's own."""
 
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ PATCHES = {
 }
 
 if __name__ == "__main__":
+    # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, value in PATCHES.items():
         setattr(module, name, value)
     run(app)

@@ -1,4 +1,4 @@
-"""A machine with torch, torchvision, timm, pandas, pydantic, typer and rich alone, and decoded data."""
+"""A machine with the required packages alone, and data that is decoded already."""
 
 import os
 from dataclasses import replace

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stdcf.training.stage import full_size
-from suites import run, runner
-from suites.store import run_folders
+from suites import kth_table2, run, runner, session
+from suites.store import RunFolder, run_folders
+from suites.suite import Request
 
 # Python reads this at its start: it notes every result.json that a process puts into its place.
 NOTE_RESULTS = """
@@ -101,32 +102,28 @@ def test_a_cap_leaves_rows_that_say_where(call: Any, small_suite_here: Any) -> N
 def test_a_run_that_diverges_is_a_row_and_the_suite_goes_on(
     call: Any, small_suite_here: Any, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suites import kth_table2
-
     small = kth_table2.SUITE
 
     def specs(*arguments: Any) -> list[Any]:
-        first, second = small.specs(*arguments)
-        return [first.model_copy(update={"stages": full_size(epochs=2, lr=1e30)}), second]
+        regular, stdcf = small.specs(*arguments)
+        return [stdcf.model_copy(update={"stages": full_size(epochs=2, lr=1e30)}), regular]
 
     monkeypatch.setattr(kth_table2, "SUITE", replace(small, specs=specs))
     status, out, err = call(run, *small_suite_here.arguments())
     assert (status, err) == (1, "")
-    assert small_suite_here.statuses() == {"regular": "nan", "stdcf": "ok"}
+    assert small_suite_here.statuses() == {"regular": "ok", "stdcf": "nan"}
     assert "1 of 2 runs ok, 1 not ok, 0 not run" in out
-    row = small_suite_here.folder("regular").result()
+    row = small_suite_here.folder("stdcf").result()
     assert row["reason"].startswith(("loss is nan in stage full", "loss is inf in stage full"))
     # A row of a failed run says where it came from, as any other.
     assert {"commit", "device", "dtype", "manifest", "seed", "run_id"} <= row.keys()
     # Within this process, and beside a run that failed, the other gives the same digits.
-    assert small_suite_here.measured()[1] == undisturbed.measured()[1]
+    assert small_suite_here.measured()[0] == undisturbed.measured()[0]
 
 
 def test_clips_that_changed_since_are_an_error_that_says_so(
     call: Any, small_suite_here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suites import kth_table2
-
     small = kth_table2.SUITE
     monkeypatch.setattr(
         kth_table2,
@@ -140,8 +137,6 @@ def test_clips_that_changed_since_are_an_error_that_says_so(
 
 
 def test_a_damaged_checkpoint_is_an_error_with_its_remedy(call: Any, small_suite_here: Any) -> None:
-    from suites import kth_table2, session
-
     suite = kth_table2.SUITE
     request = session.make_request(suite, None, "video_folder", seeds=1, epochs=3)
     arguments = (small_suite_here.root, small_suite_here.results)
@@ -156,6 +151,28 @@ def test_a_damaged_checkpoint_is_an_error_with_its_remedy(call: Any, small_suite
     assert row["status"] == "error"
     assert "checkpoint.pt" in row["reason"]
     assert "delete it" in row["reason"]
+
+
+def test_the_row_of_a_crash_holds_the_last_line_of_that_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = kth_table2.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
+    job = runner.Job(spec, RunFolder.create(tmp_path, spec))
+    job.folder.log_file.write_text("of an earlier worker\n")
+
+    def popen(words: bytes) -> Any:
+        return lambda command, *, stdout, **_: stdout.write(words)
+
+    monkeypatch.setattr(runner.subprocess, "Popen", popen(b"Traceback\n  line\nKeyError: 3\n\n"))
+    runner._start(job, "cpu", None)
+    row = runner.crash_row(job, 1)
+    assert (row["status"], row["run_id"], row["manifest"]) == ("error", spec.run_id, spec.manifest)
+    assert row["reason"] == "worker exit status 1: KeyError: 3"
+    monkeypatch.setattr(runner.subprocess, "Popen", popen(b""))
+    runner._start(job, "cpu", None)
+    assert runner.crash_row(job, -9)["reason"] == (
+        "worker killed by SIGKILL (by a person, or by the kernel when memory ran out): no output"
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ def test_a_value_written_out_is_its_default() -> None:
     epochs=st.integers(1, 10**6),
     lr=st.floats(1e-12, 1e3),
     cap=st.none() | st.integers(1, 2**50),
-    options=st.dictionaries(st.text(max_size=5), st.integers() | st.booleans() | st.text(), max_size=3),
+    options=st.dictionaries(
+        st.text(max_size=5), st.integers() | st.booleans() | st.text(), max_size=3
+    ),
 )
 def test_specs_survive_their_file(
     seed: int, epochs: int, lr: float, cap: int | None, options: dict[str, Any]

@@ -218,7 +218,7 @@ def test_suites_with_the_same_run_keep_their_rows(tmp_path: Path, shipped: Path)
 @pytest.mark.parametrize("folder", ["file/results", "file", "/proc/results", "/proc/a/b"])
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("a regular file")
-    with pytest.raises(UserError, match="cannot write to .*; choose another folder with --out"):
+    with pytest.raises(UserError, match=r"cannot write to .*; choose another folder with --out"):
         check_writable(tmp_path / folder, "--out")
     assert (tmp_path / "file").read_text() == "a regular file"
 

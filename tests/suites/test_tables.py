@@ -136,9 +136,7 @@ def test_the_interval_is_students(values: list[float]) -> None:
 def test_seeds_are_a_mean_and_an_interval() -> None:
     accuracies = [0.70, 0.74, 0.81]
     rows = [row("stdcf", "full", seed, accuracy) for seed, accuracy in enumerate(accuracies)]
-    low, high = scipy_stats.t.interval(
-        0.95, 2, loc=75.0, scale=scipy_stats.sem([70.0, 74.0, 81.0])
-    )
+    low, high = scipy_stats.t.interval(0.95, 2, loc=75.0, scale=scipy_stats.sem([70.0, 74.0, 81.0]))
     accuracy = tables(rows)[0]
     assert cell(accuracy, "stdcf", 0, "Clip acc., %") == f"75.00 ± {(high - low) / 2:.2f}"
     assert cell(accuracy, "stdcf", 0, "n") == "3"
@@ -273,7 +271,8 @@ def test_sizes(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3parsecs", "GiB", "-1GiB", "0", "0.5B", "1e3", "1 2GiB", "nan", "9" * 400, "4Gi B"]
+    "text",
+    ["", "3parsecs", "GiB", "-1GiB", "0", "0.5B", "1e3", "1 2GiB", "nan", "9" * 400, "4Gi B"],
 )
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UserError, match="is no size; write one such as 500MiB"):

@@ -256,6 +256,12 @@ def test_a_loss_that_is_no_number_says_where(tmp_path: Path) -> None:
         make_trainer(tmp_path, full_size(epochs=1, lr=1e30)).run()
 
 
+def test_a_test_without_numbers_is_no_accuracy(tmp_path: Path) -> None:
+    """The one step's loss is finite, and what it leaves is not."""
+    with pytest.raises(NotFinite, match="scores of the test are nan after stage full"):
+        make_trainer(tmp_path, full_size(epochs=1, lr=1e30), data=make_data(4)).run()
+
+
 def test_the_cap_holds_in_every_stage(tmp_path: Path) -> None:
     peaks = make_trainer(tmp_path / "a").run().peaks
     low, high = sorted(report["peak_bytes"] for report in peaks.values())
