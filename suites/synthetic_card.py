@@ -21,10 +21,16 @@ from suites.stats import estimate
 
 DATASET = "synthetic_actions"
 CONDITIONS: dict[str, dict[str, Any]] = {
-    "full clip, 16×60×80": {},
-    "every second frame, 8×60×80": {"frames": "every_second"},
-    "half size, 16×30×40": {"size": [30, 40]},
-    "one frame": {"frames": "one"},
+    "full_clip": {},
+    "every_second_frame": {"frames": "every_second"},
+    "half_size": {"size": [30, 40]},
+    "one_frame": {"frames": "one"},
+}
+LABELS = {
+    "full_clip": "full clip, 16×60×80",
+    "every_second_frame": "every second frame, 8×60×80",
+    "half_size": "half size, 16×30×40",
+    "one_frame": "one frame",
 }
 
 app = new_app("Measure what the synthetic data set asks of time and of detail.")
@@ -83,7 +89,7 @@ def main(
         mine = [rows.get(spec.run_id, {}) for spec in wanted if spec.mode == condition]
         found = [100 * row["accuracy"] for row in mine if row.get("status") == "ok"]
         missing += len(mine) - len(found)
-        typer.echo(f"| {condition} | {_shown(found)} | {len(found)} |")
+        typer.echo(f"| {LABELS[condition]} | {_shown(found)} | {len(found)} |")
     return EXIT_ROWS_NOT_OK if missing else 0
 
 

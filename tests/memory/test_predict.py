@@ -69,9 +69,9 @@ def test_the_peak_of_itsl_is_its_spatial_stage():
 def test_a_prediction_takes_under_a_second_and_no_randomness():
     predict_peak(kth("regular"), (1, 1, 4, 8, 8))  # torch's own first imports
     state = torch.get_rng_state()
-    start = time.perf_counter()
+    start = time.process_time()  # a busy machine is not a slow prediction
     predict_peak(kth("stdcf"), CLIP)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert torch.equal(torch.get_rng_state(), state)
 
 
