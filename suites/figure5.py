@@ -37,6 +37,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         )
         for axes, layer in zip(panels[0], layers, strict=True):
             _panel(axes, layer, rows)
+        # Of all panels, whose axis is shared: an interval may reach below 0, an accuracy cannot.
+        panels[0][0].set_ylim(bottom=max(panels[0][0].get_ylim()[0], 0.0))
         panels[0][0].set_ylabel("Clip accuracy on full-size clips, %")
         figure.supxlabel(
             "After stage (t: full time, half size; s: half time, full size)", fontsize=9
@@ -80,7 +82,7 @@ def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
             textcoords="offset points",
             xytext=(0, 5),
             ha="center",
-            fontsize=7,
+            fontsize=6.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
     axes.set_xticks(range(len(stages)), stages)
