@@ -34,7 +34,10 @@ def test_three_kills_change_no_digit(small_suite: Any, undisturbed: Any) -> None
     assert out.count("seed 0: accuracy") == 1
     assert small_suite.measured() == undisturbed.measured()
     first, second = (
-        [table.to_csv() for table in kth_table2.tables(rows(suite.results))]
+        [
+            t.to_csv()
+            for t in kth_table2.tables([r for r in rows(suite.results) if not r["shipped"]])
+        ]
         for suite in (small_suite, undisturbed)
     )
     assert first == second
