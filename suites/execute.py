@@ -32,6 +32,8 @@ def header(spec: RunSpec, device: str) -> dict[str, Any]:
         "layer": spec.layer,
         "mode": spec.mode,
         "seed": spec.seed,
+        # Known before the data is; a video_folder of generated files says so only when it is read.
+        "synthetic": spec.dataset == "synthetic_actions",
         "run_id": spec.run_id,
         "epochs_override": spec.epochs_override,
         "manifest": spec.manifest,

@@ -103,7 +103,8 @@ def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
         {f"{row['measured_by']} on {row['device']}" for row in rows if row["status"] == "ok"}
     )
     return Table(
-        title="Table 2: cost of these runs (of one clip; peak memory of a training step in MiB)",
+        title="Table 2: cost of these runs (of one clip; peak memory of a training step in MiB)"
+        + (" — SYNTHETIC clips" if any(row.get("synthetic") for row in rows) else ""),
         columns=[
             "Layer",
             "Training",
@@ -254,7 +255,7 @@ def _reduction(one: Row, full: Row, column: str, digits: int = 2) -> str:
 
 
 def _off(one: Row, paper_mib: float | None) -> str:
-    if not one or paper_mib is None:
+    if not one.get("predicted_published_peak_bytes") or paper_mib is None:
         return "–"
     return f"{100 * (one['predicted_published_peak_bytes'] / cells.MIB / paper_mib - 1):+.2f}%"
 

@@ -156,7 +156,8 @@ class Session:
     def _manifest(self) -> str:
         from suites.catalog import load_dataset
 
-        with Progress(console=self.console, transient=True) as progress:
+        on_terminal = self.console.is_terminal
+        with Progress(console=self.console, transient=True, disable=not on_terminal) as progress:
             bar = progress.add_task(f"preparing {self.request.dataset}", total=None)
 
             def show(done: int, total: int, _: str) -> None:

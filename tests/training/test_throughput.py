@@ -1,4 +1,4 @@
-"""Training throughput of kth_cnn against a plain loop: same model, batch 16, each in its own process."""
+"""Training throughput of kth_cnn against a plain loop: same model and batch, own processes."""
 
 import json
 import subprocess
