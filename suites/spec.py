@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
@@ -69,10 +70,16 @@ class RunSpec(BaseModel):
 
     @field_validator("stages")
     @classmethod
-    def _names_differ(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    def _stages_fit(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         names = [stage.name for stage in stages]
         if len(set(names)) < len(names):
             raise ValueError(f"each stage needs a name of its own, not {', '.join(names)}")
+        for before, stage in pairwise(stages):
+            if not stage.fresh_optimizer and stage.optimizer != before.optimizer:
+                raise ValueError(
+                    f"stage {stage.name} cannot go on with {before.name}'s {before.optimizer} "
+                    f"as {stage.optimizer}; set fresh_optimizer"
+                )
         return stages
 
     @property

@@ -196,3 +196,11 @@ def test_a_table_of_its_own_for_what_departs_from_the_profile() -> None:
     assert len({SPEC.setting, *settings}) == 6
     assert not any("/" in setting or " " in setting for setting in settings)
     assert SPEC.folder_name == f"kth_table2/weizmann-quick/stdcf-full-s0-{SPEC.run_id}"
+
+
+def test_another_optimiser_needs_a_fresh_state() -> None:
+    first = Stage(name="a", epochs=1, lr=0.1)
+    second = Stage(name="b", epochs=1, lr=0.1, optimizer="sgd", fresh_optimizer=False)
+    data = {**BASE, "stages": (first, second)}
+    with pytest.raises(ValidationError, match="stage b cannot go on with a's adam as sgd"):
+        RunSpec.model_validate(data)
