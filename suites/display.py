@@ -61,7 +61,9 @@ class RunDisplay:
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
         result = result or {"status": "error", "reason": "no row"}
-        if result["status"] == "ok":
+        if result["status"] == "ok" and "summary" in result:
+            text = result["summary"]
+        elif result["status"] == "ok":
             text = f"accuracy {100 * result['accuracy']:.2f}%, {result['train_seconds']:.0f} s"
         else:
             text = f"{result['status']}: {result['reason']}"
@@ -97,4 +99,5 @@ class RunDisplay:
 
 def label(job: Job) -> str:
     """A run by what tells it from its neighbours."""
-    return f"{job.spec.layer} {job.spec.mode} seed {job.spec.seed}"
+    words = [job.spec.layer, job.spec.mode, f"seed {job.spec.seed}"]
+    return " ".join(word for word in words if word)

@@ -57,7 +57,7 @@ def build_model(spec: RunSpec, num_classes: int, in_channels: int) -> nn.Module:
     )
 
 
-def execute(
+def train(
     folder: RunFolder,
     *,
     data_root: str | None,

@@ -20,7 +20,7 @@ def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
                 spec.mode,
                 str(spec.seed),
                 " ".join(f"{stage.name}×{stage.epochs}" for stage in spec.stages),
-                f"{total_cost(spec.stages):g}",
+                f"{total_cost(spec.stages):g}" if spec.stages else "—",
                 _state(results, spec),
             ]
         )

@@ -44,7 +44,7 @@ class Job:
     @property
     def cost(self) -> float:
         """Relative computation, for the time left."""
-        return total_cost(self.spec.stages)
+        return total_cost(self.spec.stages) if self.spec.stages else 1.0
 
 
 def run_missing(

@@ -13,7 +13,7 @@ from stdcf.errors import UserError
 from suites import store
 from suites.display import RunDisplay
 from suites.runner import default_workers, make_jobs, run_missing
-from suites.spec import RunSpec
+from suites.spec import NO_DATA, RunSpec
 from suites.suite import Request, Suite
 from suites.units import parse_bytes
 
@@ -111,7 +111,7 @@ def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
     for spec in specs:
         options = json.dumps([spec.layer_options, spec.model_options], sort_keys=True)
         key = (spec.model, spec.layer, options)
-        if key in built:
+        if key in built or spec.task != "train":
             continue
         built.add(key)
         try:
@@ -150,7 +150,7 @@ class Session:
         # Before the data, whose decoding may take minutes.
         self.specs = suite.specs(request, UNKNOWN_MANIFEST)
         _check_models(self.specs, request)
-        if prepare:
+        if prepare and request.dataset != NO_DATA:
             self.specs = suite.specs(request, self._manifest())
 
     def _manifest(self) -> str:

@@ -6,13 +6,24 @@ import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from stdcf.errors import UserError
 from stdcf.training.stage import Stage
 
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
 _LABELS = frozenset({"suite", "profile", "mode", "overrides"})
+
+# The data set of runs that need none.
+NO_DATA = "none"
 
 
 class PublishedSetting(BaseModel):
@@ -35,6 +46,8 @@ class RunSpec(BaseModel):
 
     Attributes:
         manifest: SHA-256 of the clips it is trained and tested on.
+        task: what the run does, a name in `suites.tasks.TASKS`; "train" for all that trains.
+        options: what a task other than training is asked for.
         mode: "full", "itsl" or a control's name; what it means stands in `stages`.
         device: "cpu" or "cuda"; which one of several is not part of the run.
         threads: of torch within a step; results differ in the last digits between 1 and 2.
@@ -47,19 +60,21 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
+    task: str = "train"
+    options: dict[str, Any] = {}
     suite: str
     profile: str
-    dataset: str
+    dataset: str = NO_DATA
     dataset_options: dict[str, Any] = {}
-    manifest: str
-    model: str
+    manifest: str = NO_DATA
+    model: str = ""
     model_options: dict[str, Any] = {}
-    layer: str
+    layer: str = ""
     layer_options: dict[str, Any] = {}
     mode: str
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], Field(validate_default=True)] = ()
     seed: Annotated[int, Field(ge=0)]
-    batch_size: PositiveInt
+    batch_size: PositiveInt = 1
     amp: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: PositiveInt = 1
@@ -70,7 +85,9 @@ class RunSpec(BaseModel):
 
     @field_validator("stages")
     @classmethod
-    def _stages_fit(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    def _stages_fit(cls, stages: tuple[Stage, ...], info: ValidationInfo) -> tuple[Stage, ...]:
+        if info.data.get("task") == "train" and not stages:
+            raise ValueError("training needs at least 1")
         names = [stage.name for stage in stages]
         if len(set(names)) < len(names):
             raise ValueError(f"each stage needs a name of its own, not {', '.join(names)}")
@@ -94,7 +111,7 @@ class RunSpec(BaseModel):
     @property
     def setting(self) -> str:
         """Names the table that the run belongs to: data set, profile and what departs from it."""
-        parts = [self.dataset, self.profile]
+        parts = [self.profile] if self.dataset == NO_DATA else [self.dataset, self.profile]
         if self.epochs_override is not None:
             parts.append(f"epochs{self.epochs_override}")
         if self.device != "cpu":
@@ -109,7 +126,9 @@ class RunSpec(BaseModel):
     @property
     def folder_name(self) -> str:
         """Where the run lies under a results folder; but for the id unique within a suite."""
-        return f"{self.suite}/{self.setting}/{self.layer}-{self.mode}-s{self.seed}-{self.run_id}"
+        words = [self.layer, self.mode, f"s{self.seed}", self.run_id]
+        name = "-".join(re.sub(r"[^\w.=,+-]", "_", word) for word in words if word)
+        return f"{self.suite}/{self.setting}/{name}"
 
 
 _NESTED: dict[str, type[BaseModel]] = {"stages": Stage, "published": PublishedSetting}

@@ -52,13 +52,14 @@ def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
     from stdcf.memory.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
-    from suites.execute import execute
     from suites.provenance import commit
+    from suites.tasks import get_task
 
     commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.
 
     try:
-        row = execute(
+        task = get_task(folder.spec().task)
+        row = task(
             folder,
             data_root=arguments.data_root,
             device=arguments.device,

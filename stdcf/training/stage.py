@@ -1,9 +1,18 @@
 """A schedule is a list of stages; full-size learning has one, ITSL 2·E (§2.2, Algorithm 1)."""
 
+import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Part = Literal["spatial", "temporal", "joint"]
 ALL_PARTS: tuple[Part, ...] = ("spatial", "temporal", "joint")
@@ -25,7 +34,9 @@ class Stage(BaseModel):
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
         fresh_optimizer: start with empty optimiser state; False goes on with the last stage's.
         lr: learning rate of the first epoch.
-        milestones: epochs from which the rate is multiplied by `gamma` once more.
+        warmup_epochs: the first epochs, in which the rate rises linearly to `lr`.
+        schedule: "step" falls at the milestones; "cosine" falls from `lr` towards 0 at the end.
+        milestones: epochs from which the rate is multiplied by `gamma` once more ("step" alone).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,17 +51,28 @@ class Stage(BaseModel):
     fresh_optimizer: bool = True
     epochs: PositiveInt
     lr: PositiveFloat
+    warmup_epochs: NonNegativeInt = 0
+    schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[PositiveInt, ...] = ()
     gamma: PositiveFloat = 0.1
 
     @model_validator(mode="after")
-    def _milestones_ascend(self) -> "Stage":
+    def _rates_fit(self) -> "Stage":
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones must ascend, not {self.milestones}")
+        if self.schedule == "cosine" and self.milestones:
+            raise ValueError(f"a cosine schedule takes no milestones, not {self.milestones}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} leave none of {self.epochs}")
         return self
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
+        if epoch < self.warmup_epochs:
+            return self.lr * (epoch + 1) / (self.warmup_epochs + 1)
+        if self.schedule == "cosine":
+            passed = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+            return self.lr * (1 + math.cos(math.pi * passed)) / 2
         return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
 
     def clip_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -74,8 +96,13 @@ def full_size(
     lr: float,
     milestones: Sequence[int] = (),
     dilation: Dilation = (1, 1),
+    **options: Any,
 ) -> tuple[Stage, ...]:
-    """One stage on full-size clips, trained and tested at the same dilation."""
+    """One stage on full-size clips, trained and tested at the same dilation.
+
+    Args:
+        options: further fields of `Stage`.
+    """
     return (
         Stage(
             name="full",
@@ -84,6 +111,7 @@ def full_size(
             milestones=tuple(milestones),
             dilation=dilation,
             test_dilation=dilation,
+            **options,
         ),
     )
 

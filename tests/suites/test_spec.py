@@ -30,6 +30,8 @@ BASE: dict[str, Any] = {
 LABELS = ("suite", "profile", "mode")
 # Another value of each field that changes the result.
 OTHER: dict[str, Any] = {
+    "task": "layer_speed",
+    "options": {"shape": [64, 8, 56, 56]},
     "dataset": "kth",
     "dataset_options": {"size": [60, 81]},
     "manifest": "ac" * 32,
@@ -58,6 +60,8 @@ OTHER_STAGE: dict[str, Any] = {
     "fresh_optimizer": False,
     "epochs": 5,
     "lr": 1.0001e-3,
+    "warmup_epochs": 1,
+    "schedule": "cosine",
     "milestones": (2,),
     "gamma": 0.2,
 }
@@ -182,7 +186,9 @@ def test_what_is_valid_is_said(change: dict[str, Any], words: list[str]) -> None
 
 
 def test_what_is_missing_and_what_is_no_json_is_said() -> None:
-    with pytest.raises(UserError, match="stages: Field required"):
+    with pytest.raises(UserError, match="seed: Field required"):
+        parse_spec(SPEC.model_dump_json(exclude={"seed"}))
+    with pytest.raises(UserError, match=r"stages: .*at least 1"):
         parse_spec(SPEC.model_dump_json(exclude={"stages"}))
     with pytest.raises(UserError, match="Invalid JSON"):
         parse_spec(SPEC.model_dump_json()[:-5])

@@ -114,3 +114,24 @@ def test_is_frozen_hashable_and_survives_json() -> None:
     again = Stage.model_validate_json(stage.model_dump_json())
     assert again == stage
     assert hash(again) == hash(stage)
+
+
+def test_cosine_falls_from_its_rate_towards_zero_after_a_linear_warm_up() -> None:
+    stage = Stage(name="x", epochs=6, lr=0.4, warmup_epochs=2, schedule="cosine")
+    rates = [stage.lr_at(epoch) for epoch in range(6)]
+    assert rates == pytest.approx([0.4 / 3, 0.8 / 3, 0.4, 0.341421356, 0.2, 0.058578644])
+    stepped = Stage(name="x", epochs=6, lr=0.4, warmup_epochs=1, milestones=(4,))
+    assert [stepped.lr_at(e) for e in (0, 1, 4)] == pytest.approx([0.2, 0.4, 0.04])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"schedule": "cosine", "milestones": (2,)}, "takes no milestones"),
+        ({"warmup_epochs": 6}, "leave none of 6"),
+        ({"schedule": "linear"}, "'step' or 'cosine'"),
+    ],
+)
+def test_rates_that_do_not_fit_are_refused(wrong: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Stage.model_validate({"name": "x", "epochs": 6, "lr": 0.1, **wrong})

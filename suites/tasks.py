@@ -1,0 +1,29 @@
+"""What a run can do, by name: each task is a function in a module that is imported when needed.
+
+A task takes ``(folder, *, data_root, device, num_workers, should_stop)`` and returns the row's
+fields beyond `execute.header`, "status" and "reason" among them. What it raises becomes a row as in
+`suites.worker`. A row may have "summary", the line that the display shows when the run has ended.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from stdcf.errors import UserError
+
+TASKS: dict[str, str] = {
+    "train": "suites.execute:train",
+}
+
+
+def get_task(name: str) -> Callable[..., dict[str, Any]]:
+    """A task by name.
+
+    Raises:
+        UserError: for an unknown one.
+    """
+    if name not in TASKS:
+        raise UserError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
+    module, _, function = TASKS[name].partition(":")
+    task: Callable[..., dict[str, Any]] = getattr(import_module(module), function)
+    return task
