@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from stdcf.errors import UserError
+from stdcf.layers.plans import modelled_device
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Complexity:
     Attributes:
         params: trainable or not, each counted once.
         macs: with every layer that has plans in its factored form, as the paper counts (§2.4).
-        executed_macs: with the plans as they are set.
+        executed_macs: with the plans as they are set, on the device where the model is.
         fvcore_macs: fvcore's total for the factored form; None where fvcore is missing. It includes
             some elementwise work (normalisation), which `macs` does not.
         fvcore_unsupported: operator -> how many calls fvcore left out, of those that multiply.
@@ -49,7 +50,7 @@ def count(model: nn.Module, input_shape: Sequence[int]) -> Complexity:
     return Complexity(
         params=sum(p.numel() for p in model.parameters()),
         macs=_macs(_copy(model, "meta", plan="factored"), shape),
-        executed_macs=_macs(_copy(model, "meta"), shape),
+        executed_macs=_executed_macs(model, shape),
         fvcore_macs=fvcore_macs,
         fvcore_unsupported=unsupported,
     )
@@ -73,6 +74,12 @@ def _macs(model: nn.Module, shape: Sequence[int]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(*shape, device="meta"))
     return counter.get_total_flops() // 2
+
+
+def _executed_macs(model: nn.Module, shape: Sequence[int]) -> int:
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    with modelled_device(device):
+        return _macs(_copy(model, "meta"), shape)
 
 
 def _fvcore(model: nn.Module, shape: Sequence[int]) -> tuple[int | None, dict[str, int]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stdcf.cache_folder import cache_folder
 from stdcf.data.decode import DECODER_VERSION, decode_video
 from stdcf.data.fingerprint import Fingerprints
 from stdcf.errors import UserError
@@ -34,8 +35,7 @@ class CachedVideo:
 
 def default_cache_dir() -> Path:
     """`frames` under $STDCF_CACHE, or under ~/.cache/stdcf."""
-    given = os.environ.get("STDCF_CACHE")
-    return (Path(given).expanduser() if given else Path.home() / ".cache" / "stdcf") / "frames"
+    return cache_folder() / "frames"
 
 
 def cache_videos(

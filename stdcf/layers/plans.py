@@ -1,69 +1,359 @@
-"""Ways to execute an STDCF convolution; all give the same output and gradients."""
+"""Ways to execute an STDCF convolution: orders in which its tensor network is contracted.
 
-from typing import TYPE_CHECKING
+All give the same output and gradients, and keep the input alone for backward, as nn.Conv3d does:
+what lies between is made again there. C_in·C_out·(MACs a position):
 
+    composed        t·k²      compose the dense filter, one convolution
+    spatial_first   M·t       M spatial maps a channel, then a temporal convolution of M·C_in
+    temporal_first  N·k²      N temporal maps a channel, then a spatial convolution of N·C_in
+    factored        M·N       Eq. 1: spatial maps, temporal maps, mixing
+
+each with the atoms' own pass over C_in channels where maps are made. On a CPU "factored" is one
+fused kernel (`stdcf.layers.cpu`); elsewhere the maps of one clip at a time are in memory.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stdcf.layers.padding import pad_input, pad_sides
+from stdcf.layers.cpu.atoms import DTYPES
+from stdcf.layers.cpu.library import library
+from stdcf.layers.layout import layout_of
+from stdcf.layers.padding import Triple
 
-if TYPE_CHECKING:
-    from stdcf.layers.stdcf_conv import STDCFConv3d
+Parameters = tuple[Tensor, Tensor, Tensor]
 
 
-def composed(layer: "STDCFConv3d", x_BCTHW: Tensor) -> Tensor:
-    """Composes the dense filter and runs one convolution: what Table 2's memory implies."""
-    sides = pad_sides(layer.padding, layer.kernel_size, layer.dilation)
-    x_BCTHW, padding = pad_input(x_BCTHW, sides, layer.padding_mode)
+@dataclass(frozen=True)
+class Options:
+    """nn.Conv3d's stride, zero padding, dilation and groups."""
+
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+    groups: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A convolution of maps of the input with a filter made of the parameters.
+
+    Attributes:
+        maps: of x [B, C, T, H, W] and (α, ψ, φ); None where the input itself is convolved.
+        weight: of (α, ψ, φ), the last convolution's filter.
+        last: options of the last convolution.
+    """
+
+    maps: Callable[[Tensor, Parameters, Options], Tensor] | None
+    weight: Callable[[Parameters], Tensor]
+    last: Callable[[Options], Options]
+
+
+def compose(parameters: Parameters) -> Tensor:
+    """The dense filter, [C_out, C_in/groups, kT, kH, kW] (Eq. 2)."""
+    coefficients, spatial, temporal = parameters
+    m, n = len(spatial), len(temporal)
+    atoms = temporal.view(1, n, -1, 1, 1) * spatial.view(m, 1, 1, *spatial.shape[1:])
+    weight = coefficients.flatten(0, 1) @ atoms.reshape(m * n, -1)
+    return weight.view(*coefficients.shape[:2], -1, *spatial.shape[1:])
+
+
+def _spatial_maps(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
+    """Channel c·M + i is input channel c seen through spatial atom i."""
+    spatial, c = parameters[1], x_BCTHW.shape[1]
+    m, k_h, k_w = spatial.shape
+    (_, s_h, s_w), (_, p_h, p_w), (_, d_h, d_w) = options.stride, options.padding, options.dilation
+    weight = spatial.view(1, m, 1, 1, k_h, k_w).expand(c, m, 1, 1, k_h, k_w)
     return F.conv3d(
         x_BCTHW,
-        layer.compose_weight(),
-        layer.bias,
-        layer.stride,
-        padding,
-        layer.dilation,
-        layer.groups,
-    )
-
-
-def factored(layer: "STDCFConv3d", x_BCTHW: Tensor) -> Tensor:
-    """Equation 1 as three convolutions: spatial atoms, temporal atoms, joint coefficients.
-
-    Intermediate maps have M·C_in and then M·N·C_in channels, channel (c·M + i)·N + j being input
-    channel c seen through spatial atom i and temporal atom j.
-    """
-    m, n = layer.num_spatial_atoms, layer.num_temporal_atoms
-    c = layer.in_channels
-    (k_t, k_h, k_w), (s_t, s_h, s_w), (d_t, d_h, d_w) = (
-        layer.kernel_size,
-        layer.stride,
-        layer.dilation,
-    )
-    sides = pad_sides(layer.padding, layer.kernel_size, layer.dilation)
-    x_BCTHW, (p_t, p_h, p_w) = pad_input(x_BCTHW, sides, layer.padding_mode)
-
-    spatial = layer.spatial_atoms.view(1, m, 1, 1, k_h, k_w).expand(c, m, 1, 1, k_h, k_w)
-    temporal = layer.temporal_atoms.view(1, n, 1, k_t, 1, 1).expand(c * m, n, 1, k_t, 1, 1)
-    z = F.conv3d(
-        x_BCTHW,
-        spatial.reshape(c * m, 1, 1, k_h, k_w),
+        weight.reshape(c * m, 1, 1, k_h, k_w),
         None,
         (1, s_h, s_w),
         (0, p_h, p_w),
         (1, d_h, d_w),
         groups=c,
     )
-    y = F.conv3d(
-        z,
-        temporal.reshape(c * m * n, 1, k_t, 1, 1),
+
+
+def _temporal_maps(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
+    """Channel c·N + j is channel c seen through temporal atom j."""
+    temporal, c = parameters[2], x_BCTHW.shape[1]
+    n, k_t = temporal.shape
+    weight = temporal.view(1, n, 1, k_t, 1, 1).expand(c, n, 1, k_t, 1, 1)
+    return F.conv3d(
+        x_BCTHW,
+        weight.reshape(c * n, 1, k_t, 1, 1),
         None,
-        (s_t, 1, 1),
-        (p_t, 0, 0),
-        (d_t, 1, 1),
-        groups=c * m,
+        (options.stride[0], 1, 1),
+        (options.padding[0], 0, 0),
+        (options.dilation[0], 1, 1),
+        groups=c,
     )
-    mixing = layer.coefficients.reshape(layer.out_channels, -1, 1, 1, 1)
-    return F.conv3d(y, mixing, layer.bias, groups=layer.groups)
 
 
-PLANS = {"composed": composed, "factored": factored}
+def _factored_maps(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
+    """Channel (c·M + i)·N + j."""
+    return _temporal_maps(_spatial_maps(x_BCTHW, parameters, options), parameters, options)
+
+
+def _temporal_weight(parameters: Parameters) -> Tensor:
+    """α contracted with φ, [C_out, C_in/groups·M, kT, 1, 1]."""
+    coefficients, _, temporal = parameters
+    mixed = coefficients.unflatten(2, (-1, len(temporal))) @ temporal
+    return mixed.flatten(1, 2)[..., None, None]
+
+
+def _spatial_weight(parameters: Parameters) -> Tensor:
+    """α contracted with ψ, [C_out, C_in/groups·N, 1, kH, kW]."""
+    coefficients, spatial, _ = parameters
+    by_temporal = coefficients.unflatten(2, (len(spatial), -1)).transpose(2, 3)
+    mixed = by_temporal @ spatial.flatten(1)
+    return mixed.flatten(1, 2).unflatten(2, (1, *spatial.shape[1:]))
+
+
+def _mixing(parameters: Parameters) -> Tensor:
+    return parameters[0].flatten(1)[..., None, None, None]
+
+
+def _in_time(o: Options) -> Options:
+    return Options((o.stride[0], 1, 1), (o.padding[0], 0, 0), (o.dilation[0], 1, 1), o.groups)
+
+
+def _in_space(o: Options) -> Options:
+    return Options((1, *o.stride[1:]), (0, *o.padding[1:]), (1, *o.dilation[1:]), o.groups)
+
+
+PLANS: dict[str, Plan] = {
+    "composed": Plan(None, compose, lambda options: options),
+    "spatial_first": Plan(_spatial_maps, _temporal_weight, _in_time),
+    "temporal_first": Plan(_temporal_maps, _spatial_weight, _in_space),
+    "factored": Plan(
+        _factored_maps, _mixing, lambda o: Options((1, 1, 1), (0, 0, 0), (1, 1, 1), o.groups)
+    ),
+}
+
+
+def run_plan(
+    name: str, x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
+) -> Tensor:
+    """One STDCF convolution with zero padding, [B, C_in, T, H, W] -> [B, C_out, T', H', W'].
+
+    Args:
+        name: of `PLANS`.
+        parameters: α, ψ and φ.
+    """
+    if name == "factored" and fused_runs(x_BCTHW):
+        return _fused(x_BCTHW, parameters, bias, options)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        # The compiler decides itself what to keep, and a trace shows plain operators.
+        return _run(PLANS[name], x_BCTHW, parameters, bias, options)
+    return _Recomputed.apply(x_BCTHW, *parameters, bias, options, PLANS[name])
+
+
+def plain_factored(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
+    """Equation 1 by torch's own convolutions, with autograd's own gradients of every order."""
+    coefficients, spatial, temporal = parameters
+    parameters = (coefficients, spatial.to(x_BCTHW.dtype), temporal.to(x_BCTHW.dtype))
+    return _run(PLANS["factored"], x_BCTHW, parameters, None, options)
+
+
+def _run(
+    plan: Plan, x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
+) -> Tensor:
+    maps = x_BCTHW if plan.maps is None else plan.maps(x_BCTHW, parameters, options)
+    last = plan.last(options)
+    return F.conv3d(
+        maps, plan.weight(parameters), bias, last.stride, last.padding, last.dilation, last.groups
+    )
+
+
+def _fused(
+    x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
+) -> Tensor:
+    from stdcf.layers.cpu.fused import factored_conv3d
+
+    coefficients, spatial, temporal = parameters
+    dtype = _dtype_on_cpu(x_BCTHW)
+    return factored_conv3d(
+        x_BCTHW.to(dtype),
+        coefficients.to(dtype),
+        spatial,
+        temporal,
+        None if bias is None else bias.to(dtype),
+        options.stride,
+        options.padding,
+        options.dilation,
+        options.groups,
+    )
+
+
+_modelled_device: ContextVar[str | None] = ContextVar("modelled_device", default=None)
+
+
+@contextmanager
+def modelled_device(kind: str) -> Iterator[None]:
+    """Plans run as they would on such a device ("cpu", "cuda"), wherever the tensors are."""
+    token = _modelled_device.set(kind)
+    try:
+        yield
+    finally:
+        _modelled_device.reset(token)
+
+
+def device_kind(x: Tensor) -> str:
+    """The type of the device whose plans are asked for."""
+    return _modelled_device.get() or x.device.type
+
+
+def fused_runs(x_BCTHW: Tensor) -> bool:
+    """Whether the CPU's kernel takes this input."""
+    if device_kind(x_BCTHW) != "cpu" or x_BCTHW.numel() == 0 or torch.jit.is_tracing():
+        return False
+    return _dtype_on_cpu(x_BCTHW) in DTYPES and library() is not None
+
+
+def _dtype_on_cpu(x: Tensor) -> torch.dtype:
+    """The type that a convolution computes in; autocast leaves float64 as it is."""
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype
+
+
+class _Recomputed(torch.autograd.Function):
+    """Keeps the input; backward makes maps and filter again, the maps of one clip at a time."""
+
+    @staticmethod
+    def forward(
+        x_BCTHW: Tensor,
+        coefficients: Tensor,
+        spatial: Tensor,
+        temporal: Tensor,
+        bias: Tensor | None,
+        options: Options,
+        plan: Plan,
+    ) -> Tensor:
+        parameters = (coefficients, spatial, temporal)
+        if plan.maps is None or len(x_BCTHW) < 2:
+            return _run(plan, x_BCTHW, parameters, bias, options)
+        out = None
+        for index, one in enumerate(x_BCTHW.split(1)):
+            y = _run(plan, one, parameters, bias, options)
+            if out is None:
+                shape = (len(x_BCTHW), *y.shape[1:])
+                out = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=layout_of(y))
+            out[index] = y[0]
+        assert out is not None
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, coefficients, spatial, temporal, bias, ctx.options, ctx.plan = inputs
+        ctx.has_bias = bias is not None
+        ctx.save_for_backward(x, coefficients, spatial, temporal)
+        ctx.autocast = _autocast_now(x.device.type)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, *parameters = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        pull = _pull_twice if torch.is_grad_enabled() else _pull
+        with torch.enable_grad(), ctx.autocast():
+            grads = pull(ctx.plan, grad, x, tuple(parameters), ctx.options)
+        grad_bias = grad.sum((0, 2, 3, 4)) if ctx.has_bias and needs[4] else None
+        return (*grads, grad_bias, None, None)
+
+
+def _autocast_now(kind: str) -> Callable[[], AbstractContextManager[object]]:
+    """The present autocast as a context for later."""
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return partial(torch.autocast, kind, dtype, enabled=enabled)
+
+
+def _pull_twice(
+    plan: Plan, grad: Tensor, x_BCTHW: Tensor, parameters: Parameters, options: Options
+) -> list[Tensor | None]:
+    """Gradients of x, α, ψ and φ that can be differentiated again, by autograd alone."""
+    y = _run(plan, x_BCTHW, parameters, None, options)
+    return _vjp(y, (x_BCTHW, *parameters), grad, create_graph=True)
+
+
+def _pull(
+    plan: Plan, grad: Tensor, x_BCTHW: Tensor, parameters: Parameters, options: Options
+) -> list[Tensor | None]:
+    """Gradients of x, α, ψ and φ; the last convolution is not run again."""
+    leaves = _leaf(parameters[0]), _leaf(parameters[1]), _leaf(parameters[2])
+    weight = plan.weight(leaves)
+    last = plan.last(options)
+    if plan.maps is None:
+        needs = (x_BCTHW.requires_grad, weight.requires_grad)
+        grad_x, grad_weight = _convolution_backward(grad, x_BCTHW, weight, last, needs)
+        return [grad_x, *_vjp(weight, leaves, grad_weight)]
+    whole = torch.empty_like(x_BCTHW, memory_format=layout_of(x_BCTHW))
+    grad_weight = None
+    sums: list[Tensor | None] = [None] * 3
+    for index, clip in enumerate(x_BCTHW.split(1)):
+        one = clip.detach().requires_grad_(x_BCTHW.requires_grad)
+        maps = plan.maps(one, leaves, options)
+        needs = (maps.requires_grad, weight.requires_grad)
+        grad_one = grad[index : index + 1]
+        grad_maps, more = _convolution_backward(grad_one, maps, weight, last, needs)
+        grad_weight = _sum(grad_weight, more)
+        grad_clip, *by_maps = _vjp(maps, (one, *leaves), grad_maps)
+        sums = [_sum(a, b) for a, b in zip(sums, by_maps, strict=True)]
+        if grad_clip is not None:
+            whole[index] = grad_clip[0]
+        del maps, grad_maps, grad_clip
+    by_weight = _vjp(weight, leaves, grad_weight)
+    grads = [_sum(a, b) for a, b in zip(sums, by_weight, strict=True)]
+    return [whole if x_BCTHW.requires_grad else None, *grads]
+
+
+def _convolution_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, options: Options, needs: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of a convolution's input and filter, in the types that those have."""
+    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
+        grad,
+        x.detach().to(grad.dtype),
+        weight.detach().to(grad.dtype),
+        None,
+        options.stride,
+        options.padding,
+        options.dilation,
+        False,
+        (0, 0, 0),
+        options.groups,
+        (*needs, False),
+    )
+    return (
+        None if grad_x is None else grad_x.to(x.dtype),
+        None if grad_weight is None else grad_weight.to(weight.dtype),
+    )
+
+
+def _leaf(parameter: Tensor) -> Tensor:
+    return parameter.detach().requires_grad_(parameter.requires_grad)
+
+
+def _vjp(
+    y: Tensor, inputs: Sequence[Tensor], grad: Tensor | None, create_graph: bool = False
+) -> list[Tensor | None]:
+    """Gradients of y's inputs; None for one that needs none or has no share in y."""
+    if not y.requires_grad:
+        return [None] * len(inputs)
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, grad, allow_unused=True, create_graph=create_graph))
+    return [next(found) if t.requires_grad else None for t in inputs]
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a.add_(b)

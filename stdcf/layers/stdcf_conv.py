@@ -7,8 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from stdcf.layers.atoms import INITS, reset_bias_
-from stdcf.layers.padding import PADDING_MODES, Triple, extent, padding_for_extent, triple
-from stdcf.layers.plans import PLANS
+from stdcf.layers.padding import (
+    PADDING_MODES,
+    Triple,
+    extent,
+    pad_input,
+    pad_sides,
+    padding_for_extent,
+    triple,
+)
+from stdcf.layers.plans import PLANS, Options, compose, run_plan
 
 
 class STDCFConv3d(nn.Module):
@@ -138,16 +146,21 @@ class STDCFConv3d(nn.Module):
 
     def compose_weight(self) -> Tensor:
         """The dense filter, [C_out, C_in/groups, kT, kH, kW] (Eq. 2)."""
-        m, n = self.num_spatial_atoms, self.num_temporal_atoms
-        atoms = self.temporal_atoms.view(1, n, -1, 1, 1) * self.spatial_atoms.view(
-            m, 1, 1, *self.kernel_size[1:]
-        )
-        weight = self.coefficients.flatten(0, 1) @ atoms.reshape(m * n, -1)
-        return weight.view(self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        return compose(self._parameters_in_order)
+
+    @property
+    def _parameters_in_order(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.coefficients, self.spatial_atoms, self.temporal_atoms
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """[B, C_in, T, H, W] -> [B, C_out, T', H', W']."""
-        return PLANS["composed" if self.plan == "auto" else self.plan](self, x_BCTHW)
+        """[B, C_in, T, H, W] -> [B, C_out, T', H', W']; one clip may come without B, too."""
+        if x_BCTHW.ndim == 4:
+            return self.forward(x_BCTHW[None])[0]
+        sides = pad_sides(self.padding, self.kernel_size, self.dilation)
+        x_BCTHW, padding = pad_input(x_BCTHW, sides, self.padding_mode)
+        options = Options(self.stride, padding, self.dilation, self.groups)
+        plan = "composed" if self.plan == "auto" else self.plan
+        return run_plan(plan, x_BCTHW, self._parameters_in_order, self.bias, options)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """ψ is spatial, φ temporal and α joint (§2.2)."""
@@ -202,6 +215,26 @@ class STDCFConv3d(nn.Module):
         if temporal is not None:
             self.temporal_atoms = self._as_parameter(temporal, self.temporal_atoms)
         self.kernel_size, self.padding = (k_t, k_h, k_w), padding
+
+    def inflate(self, weight_OCHW: Tensor) -> None:
+        """Starts from a 2D filter, repeated over time and divided by kT, fitted in least squares.
+
+        The first temporal atom becomes constant and the spatial atoms the best M. Atoms that this
+        needs none of keep their values, with coefficients 0 that training can raise. The bias
+        becomes 0.
+        """
+        from stdcf.convert import fit_atoms  # it imports this module
+
+        m, k_t = min(self.num_spatial_atoms, weight_OCHW[0, 0].numel()), self.kernel_size[0]
+        spatial, _, fitted, _ = fit_atoms(weight_OCHW.unsqueeze(2), m, 1)
+        with torch.no_grad():
+            self.spatial_atoms[:m] = spatial.to(self.spatial_atoms)
+            self.temporal_atoms[0] = k_t**-0.5
+            self.coefficients.zero_()
+            first = self.coefficients.unflatten(2, (-1, self.num_temporal_atoms))[:, :, :m, 0]
+            first.copy_(fitted * k_t**-0.5)
+            if self.bias is not None:
+                self.bias.zero_()
 
     @staticmethod
     def _check_atoms(part: str, new: Tensor, old: Tensor) -> None:

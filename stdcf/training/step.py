@@ -42,4 +42,5 @@ class Numerics:
         if stage is not None:
             x_BCTHW = resize_space(x_BCTHW, stage.spatial_scale)
         layout = torch.channels_last_3d if self.channels_last else torch.contiguous_format
-        return x_BCTHW.contiguous(memory_format=layout)
+        # Not contiguous(): it leaves the strides of one channel, which say nothing of a layout.
+        return x_BCTHW.to(memory_format=layout)

@@ -1,0 +1,174 @@
+"""Calls the CPU kernel: the maps of a tile of output rows, and their adjoint."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from stdcf.layers.cpu.library import library
+
+# Of atoms.cpp.
+_BLOCK = 64
+
+DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+
+
+def sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type in which the kernel sums, and which atoms have there."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of one convolution; triples are time, height, width.
+
+    Attributes:
+        input_shape: [B, C_in, T, H, W].
+        num_spatial_atoms, num_temporal_atoms: M and N.
+        threads: among which a call divides itself; changes no result.
+    """
+
+    input_shape: Sequence[int]
+    out_channels: int
+    kernel_size: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    groups: int
+    num_spatial_atoms: int
+    num_temporal_atoms: int
+    threads: int
+
+    @cached_property
+    def output_size(self) -> tuple[int, int, int]:
+        """T', H', W'."""
+        axes = zip(
+            self.input_shape[2:],
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            strict=True,
+        )
+        t, h, w = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+        return t, h, w
+
+    @property
+    def group_channels(self) -> int:
+        """C_in/groups."""
+        return self.input_shape[1] // self.groups
+
+    @property
+    def maps_per_group(self) -> int:
+        """M·N·C_in/groups, the depth of the matrix product."""
+        return self.num_spatial_atoms * self.num_temporal_atoms * self.group_channels
+
+    @property
+    def num_atom_sums(self) -> int:
+        """Elements of ψ and φ together."""
+        k_t, k_h, k_w = self.kernel_size
+        return self.num_spatial_atoms * k_h * k_w + self.num_temporal_atoms * k_t
+
+    @property
+    def channel_blocks(self) -> int:
+        """Tasks into which the kernel divides a group's channels."""
+        return -(-self.group_channels // _BLOCK)
+
+    def window_elements(self, rows: int) -> int:
+        """Elements of the padded temporal maps that so many output rows of a frame need."""
+        _, height, width = self.output_size
+        _, s_h, s_w = self.stride
+        _, e_h, e_w = (d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True))
+        tall = (min(rows, height) - 1) * s_h + e_h + 1
+        return self.num_temporal_atoms * tall * ((width - 1) * s_w + e_w + 1) * _BLOCK
+
+    @cached_property
+    def _packed(self) -> ctypes.Array[ctypes.c_int64]:
+        values = [self.group_channels, self.input_shape[1]]
+        values += [self.num_spatial_atoms, self.num_temporal_atoms]
+        for axis in range(3):
+            values += [self.input_shape[2 + axis], self.kernel_size[axis], self.stride[axis]]
+            values += [self.padding[axis], self.dilation[axis], self.output_size[axis]]
+        values.append(self.threads)
+        return (ctypes.c_int64 * len(values))(*values)
+
+
+def make_maps(
+    g: Geometry,
+    x_BTHWC: Tensor,
+    group: int,
+    atoms: tuple[Tensor, Tensor],
+    maps_PK: Tensor,
+    window: Tensor,
+    rows: range,
+) -> None:
+    """Writes the maps of output rows `rows` (numbered through all clips of x) of one group.
+
+    Args:
+        x_BTHWC: contiguous.
+        atoms: ψ [M, kH, kW] and φ [N, kT], contiguous, of `sum_dtype`.
+        maps_PK: [positions, M·N·C_in/groups], channel (i·N + j)·C + c.
+        window: scratch of `sum_dtype`, `window_elements` for each thread.
+    """
+    call = getattr(_library(), f"maps_{DTYPES[x_BTHWC.dtype]}")
+    call(
+        g._packed,
+        _channel(x_BTHWC, group * g.group_channels),
+        *(_pointer(a) for a in atoms),
+        _pointer(maps_PK),
+        _pointer(window),
+        ctypes.c_int64(window.numel() // g.threads),
+        ctypes.c_int64(rows.start),
+        ctypes.c_int64(rows.stop),
+    )
+
+
+def adjoint(
+    g: Geometry,
+    x_BTHWC: Tensor,
+    group: int,
+    grad_maps_PK: Tensor,
+    atoms: tuple[Tensor, Tensor],
+    grad_x_BTHWC: Tensor | None,
+    atom_sums: Tensor | None,
+    window: Tensor,
+    rows: range,
+) -> None:
+    """Adds to the gradients of x and of the atoms what the maps' gradients of `rows` give.
+
+    Args:
+        grad_x_BTHWC: contiguous, of `sum_dtype`; None where it is not needed.
+        atom_sums: float64 [channel_blocks, num_atom_sums], of this group; None where not needed.
+        window: as in `make_maps`, twice as large.
+    """
+    call = getattr(_library(), f"adjoint_{DTYPES[x_BTHWC.dtype]}")
+    first = group * g.group_channels
+    call(
+        g._packed,
+        _channel(x_BTHWC, first),
+        _pointer(grad_maps_PK),
+        *(_pointer(a) for a in atoms),
+        None if grad_x_BTHWC is None else _channel(grad_x_BTHWC, first),
+        None if atom_sums is None else _pointer(atom_sums),
+        _pointer(window),
+        ctypes.c_int64(window.numel() // g.threads),
+        ctypes.c_int64(rows.start),
+        ctypes.c_int64(rows.stop),
+    )
+
+
+def _library() -> ctypes.CDLL:
+    found = library()
+    assert found is not None, "asked for a kernel that is not there"
+    return found
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _channel(x_BTHWC: Tensor, channel: int) -> ctypes.c_void_p:
+    return ctypes.c_void_p(x_BTHWC.data_ptr() + channel * x_BTHWC.element_size())

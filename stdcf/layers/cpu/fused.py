@@ -1,0 +1,485 @@
+"""The factored convolution on a CPU as one operator, ``torch.ops.stdcf.factored_conv3d``.
+
+A tile of output rows at a time, the atoms' maps are made in the cache and multiplied with the
+coefficients, so that no map is ever in memory as a whole. Backward makes them again: autograd keeps
+the input alone. Each operator returns its scratch memory as its last output, so that whoever
+follows tensors (a memory tracker, a fake tensor mode) sees it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from stdcf.layers.cpu import atoms as kernel
+from stdcf.layers.cpu.atoms import Geometry, sum_dtype
+from stdcf.layers.layout import is_channels_last, layout_of
+
+# Bytes of maps that stay in the cache between the pass that makes them and the matrix product, and
+# output positions below which the product would be inefficient.
+_TILE_BYTES = 2**20
+_TILE_POSITIONS = 256
+
+
+def factored_conv3d(
+    x_BCTHW: Tensor,
+    coefficients: Tensor,
+    spatial_atoms: Tensor,
+    temporal_atoms: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int, int],
+    padding: tuple[int, int, int],
+    dilation: tuple[int, int, int],
+    groups: int,
+) -> Tensor:
+    """An STDCF convolution with zero padding, [B, C_in, T, H, W] -> [B, C_out, T', H', W'].
+
+    The arguments are `STDCFConv3d`'s parameters and options; float32, float64 or bfloat16, the
+    coefficients and the bias of x's type. Either memory layout is taken and kept.
+    """
+    out, _ = torch.ops.stdcf.factored_conv3d(
+        x_BCTHW,
+        coefficients,
+        spatial_atoms,
+        temporal_atoms,
+        bias,
+        list(stride),
+        list(padding),
+        list(dilation),
+        groups,
+        torch.get_num_threads(),
+    )
+    return out
+
+
+class _Call:
+    """What forward and backward share: sizes, layout, and the scratch memory's parts."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        coefficients: Tensor,
+        spatial: Tensor,
+        temporal: Tensor,
+        geometry: tuple[list[int], list[int], list[int], int, int],
+        backward: bool = False,
+        grad_x: bool = False,
+        grad_atoms: bool = False,
+    ) -> None:
+        stride, padding, dilation, groups, threads = geometry
+        m, k_h, k_w = spatial.shape
+        n, k_t = temporal.shape
+        self.g = Geometry(
+            x.shape,
+            coefficients.shape[0],
+            (k_t, k_h, k_w),
+            stride,
+            padding,
+            dilation,
+            groups,
+            m,
+            n,
+            threads,
+        )
+        self.x, self.dtype, self.sum_dtype = x, x.dtype, sum_dtype(x.dtype)
+        self.channels_last = is_channels_last(x)
+        _, height, width = self.g.output_size
+        depth = max(self.g.maps_per_group, 1)
+        positions = max(_TILE_BYTES // (depth * x.element_size()), _TILE_POSITIONS)
+        if backward and x.dtype == torch.bfloat16:
+            # Each tile's product is rounded before it is summed: fewer of them.
+            positions *= 4
+        # Clips that are worked on together: in the other layout each is transposed first.
+        sums_apart = backward and grad_x and self.sum_dtype != x.dtype
+        self.clips = x.shape[0] if self.channels_last and not sums_apart else 1
+        rows_of_all = self.clips * self.g.output_size[0] * height
+        self.rows = min(max(positions // width, 1), max(rows_of_all, 1))
+        group_out = self.g.out_channels // groups
+        clip = x[0].numel()
+        window = self.g.window_elements(self.rows) * threads
+        # Name -> number of elements and type of the parts of the scratch memory.
+        self.parts: dict[str, tuple[int, torch.dtype]] = {
+            "maps": (self.rows * width * depth, x.dtype),
+            "mixing": (groups * depth * group_out, x.dtype),
+            "window": (window * (2 if backward else 1), self.sum_dtype),
+            "atoms": (self.g.num_atom_sums, self.sum_dtype),
+        }
+        if not self.channels_last:
+            self.parts["clip"] = (clip, x.dtype)
+        if backward:
+            self.parts["grad_mixing"] = (groups * depth * group_out, self.sum_dtype)
+            if x.dtype != self.sum_dtype:
+                self.parts["product"] = (depth * group_out, x.dtype)
+            if grad_x and (sums_apart or not self.channels_last):
+                self.parts["grad_clip"] = (clip, self.sum_dtype)
+            if grad_atoms:
+                blocks = groups * self.g.channel_blocks
+                self.parts["atom_sums"] = (blocks * self.g.num_atom_sums, torch.float64)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return sum(_padded(n * dtype.itemsize) for n, dtype in self.parts.values())
+
+    def scratch(self) -> Tensor:
+        """The scratch memory as the operator's last output."""
+        return self.x.new_empty(self.scratch_bytes, dtype=torch.uint8)
+
+    def cut(self, scratch: Tensor) -> dict[str, Tensor]:
+        """The parts by name, each one-dimensional."""
+        found, at = {}, 0
+        for name, (n, dtype) in self.parts.items():
+            found[name] = scratch[at : at + n * dtype.itemsize].view(dtype)
+            at += _padded(n * dtype.itemsize)
+        return found
+
+    def output(self) -> Tensor:
+        shape = (self.x.shape[0], self.g.out_channels, *self.g.output_size)
+        return torch.empty(
+            shape, dtype=self.dtype, device=self.x.device, memory_format=layout_of(self.x)
+        )
+
+    def atoms(self, spatial: Tensor, temporal: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """ψ and φ as the kernel reads them."""
+        first, second = memory.split([spatial.numel(), temporal.numel()])
+        return first.view_as(spatial).copy_(spatial), second.view_as(temporal).copy_(temporal)
+
+    def mixing(self, coefficients: Tensor, memory: Tensor) -> Tensor:
+        """α as the matrices of the groups, [groups, M·N·C_in/groups, C_out/groups]."""
+        g = self.g
+        grouped = coefficients.unflatten(0, (g.groups, -1)).permute(0, 3, 2, 1)
+        return memory.view(grouped.shape).copy_(grouped).flatten(1, 2)
+
+    def batches(self) -> Iterator[range]:
+        for first in range(0, self.x.shape[0], self.clips):
+            yield range(first, min(first + self.clips, self.x.shape[0]))
+
+    def tiles(self) -> Iterator[range]:
+        """Output rows of a batch of clips."""
+        t, h, _ = self.g.output_size
+        for first in range(0, self.clips * t * h, self.rows):
+            yield range(first, min(first + self.rows, self.clips * t * h))
+
+    def clips_last(self, x: Tensor, clips: range, memory: Tensor | None) -> Tensor:
+        """Some clips of x with channels last, [B, T, H, W, C]; copied where x lies otherwise."""
+        if self.channels_last:
+            return x[clips.start : clips.stop].permute(0, 2, 3, 4, 1)
+        assert memory is not None
+        clip = x[clips.start]
+        moved = memory.view(clip[0].numel(), clip.shape[0])
+        moved.copy_(clip.reshape(clip.shape[0], -1).t())
+        return moved.view(1, *clip.shape[1:], clip.shape[0])
+
+    def positions(self, y: Tensor, clips: range) -> Tensor:
+        """Some clips of an output-like tensor as a matrix [positions, channels]; a view."""
+        if self.channels_last:
+            return y[clips.start : clips.stop].permute(0, 2, 3, 4, 1).flatten(0, 3)
+        return y[clips.start].flatten(1).t()
+
+
+def _padded(n_bytes: int) -> int:
+    return -(-n_bytes // 64) * 64
+
+
+@torch.library.custom_op("stdcf::factored_conv3d", mutates_args=())
+def _forward(
+    x: Tensor,
+    coefficients: Tensor,
+    spatial: Tensor,
+    temporal: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    threads: int,
+) -> tuple[Tensor, Tensor]:
+    geometry = (stride, padding, dilation, groups, threads)
+    call = _Call(x, coefficients, spatial, temporal, geometry)
+    out, scratch = call.output(), call.scratch()
+    part = call.cut(scratch)
+    atoms = call.atoms(spatial, temporal, part["atoms"])
+    mixing_GKO = call.mixing(coefficients, part["mixing"])
+    depth, group_out, width = *mixing_GKO.shape[1:], call.g.output_size[2]
+    for clips in call.batches():
+        x_BTHWC = call.clips_last(x, clips, part.get("clip"))
+        y_PO = call.positions(out, clips)
+        for rows in call.tiles():
+            n = len(rows) * width
+            maps_PK = part["maps"][: n * depth].view(n, depth)
+            tile_PO = y_PO[rows.start * width : rows.stop * width]
+            for group in range(groups):
+                kernel.make_maps(call.g, x_BTHWC, group, atoms, maps_PK, part["window"], rows)
+                columns = slice(group * group_out, (group + 1) * group_out)
+                to_PO = tile_PO[:, columns]
+                if bias is None:
+                    _multiply(maps_PK, mixing_GKO[group], to_PO)
+                else:
+                    to_PO.copy_(bias[columns].expand_as(to_PO))
+                    _multiply(maps_PK, mixing_GKO[group], to_PO, add=True)
+    return out, scratch
+
+
+def _multiply(a: Tensor, b: Tensor, out: Tensor, add: bool = False) -> None:
+    """out (+)= a·b, written where `out` lies, which may be a transposed view."""
+    if out.stride(1) != 1 and out.stride(0) == 1:
+        a, b, out = b.t(), a.t(), out.t()
+    torch.addmm(out, a, b, beta=int(add), out=out)
+
+
+@_forward.register_fake
+def _(
+    x: Tensor,
+    coefficients: Tensor,
+    spatial: Tensor,
+    temporal: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    threads: int,
+) -> tuple[Tensor, Tensor]:
+    geometry = (stride, padding, dilation, groups, threads)
+    call = _Call(x, coefficients, spatial, temporal, geometry)
+    return call.output(), call.scratch()
+
+
+@torch.library.custom_op("stdcf::factored_conv3d_backward", mutates_args=())
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    spatial: Tensor,
+    temporal: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    threads: int,
+    needs_x: bool,
+    needs_atoms: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    geometry = (stride, padding, dilation, groups, threads)
+    call = _Call(x, coefficients, spatial, temporal, geometry, True, needs_x, needs_atoms)
+    outputs = _gradients(call, coefficients, spatial, temporal, needs_x, needs_atoms)
+    grad_x, grad_coefficients, grad_spatial, grad_temporal, scratch = outputs
+    part = call.cut(scratch)
+    g, width = call.g, call.g.output_size[2]
+    atoms = call.atoms(spatial, temporal, part["atoms"])
+    mixing_GKO = call.mixing(coefficients, part["mixing"])
+    depth, group_out = mixing_GKO.shape[1:]
+    grad_mixing_GKO = part["grad_mixing"].view(mixing_GKO.shape).zero_()
+    sums = part["atom_sums"].view(groups, -1).zero_() if needs_atoms else [None] * groups
+    apart = part.get("grad_clip")
+    if needs_x and apart is None:
+        grad_x.zero_()
+    for clips in call.batches():
+        x_BTHWC = call.clips_last(x, clips, part.get("clip"))
+        dx_BTHWC = None
+        if needs_x and apart is not None:
+            dx_BTHWC = apart.zero_().view(x_BTHWC.shape)
+        elif needs_x:
+            dx_BTHWC = call.clips_last(grad_x, clips, None)
+        gy_PO = call.positions(grad, clips)
+        for rows in call.tiles():
+            n = len(rows) * width
+            maps_PK = part["maps"][: n * depth].view(n, depth)
+            tile_PO = gy_PO[rows.start * width : rows.stop * width]
+            for group in range(groups):
+                gy = tile_PO[:, group * group_out : (group + 1) * group_out]
+                kernel.make_maps(g, x_BTHWC, group, atoms, maps_PK, part["window"], rows)
+                if "product" in part:
+                    product = part["product"].view(depth, group_out)
+                    _multiply(maps_PK.t(), gy, product)
+                    grad_mixing_GKO[group] += product
+                else:
+                    _multiply(maps_PK.t(), gy, grad_mixing_GKO[group], add=True)
+                if needs_x or needs_atoms:
+                    # The maps' gradients take the maps' place.
+                    _multiply(gy, mixing_GKO[group].t(), maps_PK)
+                    kernel.adjoint(
+                        g,
+                        x_BTHWC,
+                        group,
+                        maps_PK,
+                        atoms,
+                        dx_BTHWC,
+                        sums[group],
+                        part["window"],
+                        rows,
+                    )
+        if needs_x and apart is not None:
+            clip = grad_x[clips.start]
+            if call.channels_last:
+                clip.permute(1, 2, 3, 0).copy_(apart.view(x_BTHWC.shape[1:]))
+            else:
+                clip.view(clip.shape[0], -1).copy_(apart.view(-1, clip.shape[0]).t())
+    grouped = grad_mixing_GKO.unflatten(1, (-1, g.group_channels)).permute(0, 3, 2, 1)
+    grad_coefficients.view(grouped.shape).copy_(grouped)
+    if needs_atoms:
+        total = part["atom_sums"].view(-1, g.num_atom_sums).sum(0)
+        first, second = total.split([spatial.numel(), temporal.numel()])
+        grad_spatial.copy_(first.view_as(spatial))
+        grad_temporal.copy_(second.view_as(temporal))
+    return outputs
+
+
+def _gradients(
+    call: _Call,
+    coefficients: Tensor,
+    spatial: Tensor,
+    temporal: Tensor,
+    needs_x: bool,
+    needs_atoms: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Backward's outputs, not yet written; empty where a gradient is not needed."""
+    nothing = call.x.new_empty(0)
+    grad_x = torch.empty_like(call.x, memory_format=layout_of(call.x)) if needs_x else nothing
+    # An operator's outputs may not share memory.
+    grads = (torch.empty_like(spatial), torch.empty_like(temporal))
+    if not needs_atoms:
+        grads = (call.x.new_empty(0), call.x.new_empty(0))
+    contiguous = torch.contiguous_format
+    grad_coefficients = torch.empty_like(coefficients, memory_format=contiguous)
+    return grad_x, grad_coefficients, *grads, call.scratch()
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    spatial: Tensor,
+    temporal: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    threads: int,
+    needs_x: bool,
+    needs_atoms: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    geometry = (stride, padding, dilation, groups, threads)
+    call = _Call(x, coefficients, spatial, temporal, geometry, True, needs_x, needs_atoms)
+    return _gradients(call, coefficients, spatial, temporal, needs_x, needs_atoms)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, coefficients, spatial, temporal, bias, *ctx.geometry = inputs
+    ctx.has_bias = bias is not None
+    ctx.save_for_backward(x, coefficients, spatial, temporal)
+    # Of the scratch memory there would be zeros.
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
+    rest = (None,) * 5
+    if grad is None:
+        return (None,) * 5 + rest
+    x, coefficients, spatial, temporal = ctx.saved_tensors
+    needs_x, needs_coefficients, needs_spatial, needs_temporal, needs_bias = ctx.needs_input_grad[
+        :5
+    ]
+    grad = grad.to(memory_format=layout_of(x))
+    needs_atoms = needs_spatial or needs_temporal
+    grad_bias = grad.sum((0, 2, 3, 4)) if ctx.has_bias and needs_bias else None
+    if not (needs_x or needs_coefficients or needs_atoms):
+        return None, None, None, None, grad_bias, *rest
+    dx, dc, ds, dt, _ = torch.ops.stdcf.factored_conv3d_backward(
+        grad, x, coefficients, spatial, temporal, *ctx.geometry, needs_x, needs_atoms
+    )
+    return (
+        dx if needs_x else None,
+        dc if needs_coefficients else None,
+        ds if needs_spatial else None,
+        dt if needs_temporal else None,
+        grad_bias,
+        *rest,
+    )
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.geometry, ctx.needs = inputs[5:10], inputs[10:]
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    """By autograd through plain torch: second derivatives are rare."""
+    from stdcf.layers.plans import Options, plain_factored
+
+    grad, x, *parameters = inputs = [t.detach().requires_grad_() for t in ctx.saved_tensors]
+    stride, padding, dilation, groups, _ = ctx.geometry
+    options = Options(tuple(stride), tuple(padding), tuple(dilation), groups)
+    with torch.enable_grad():
+        y = plain_factored(x, tuple(parameters), options)
+        needed = [ctx.needs[0], True, ctx.needs[1], ctx.needs[1]]
+        first = torch.autograd.grad(
+            y, [t for t, n in zip(inputs[1:], needed, strict=True) if n], grad, create_graph=True
+        )
+        pairs = zip(first, (g for g, n in zip(grads, needed, strict=False) if n), strict=True)
+        wanted = [(f, g) for f, g in pairs if g is not None and f.requires_grad]
+        if not wanted:
+            return (None,) * 12
+        second = torch.autograd.grad(
+            [f for f, _ in wanted],
+            inputs,
+            [g for _, g in wanted],
+            allow_unused=True,
+        )
+    return (*second, *(None,) * 7)
+
+
+_backward.register_autograd(_differentiate_twice, setup_context=_save_backward)
+
+
+def _macs(
+    x: tuple[int, ...],
+    coefficients: tuple[int, ...],
+    spatial: tuple[int, ...],
+    temporal: tuple[int, ...],
+    y: tuple[int, ...],
+) -> tuple[int, int]:
+    """Of the matrix product, and of the atoms' pass over time and space."""
+    batch, channels, _, height, width = x
+    (m, k_h, k_w), (n, k_t) = spatial, temporal
+    out_positions = batch * y[2] * y[3] * y[4]
+    mixing = out_positions * coefficients[0] * coefficients[1] * m * n
+    over_time = batch * y[2] * height * width * channels * n * k_t
+    return mixing, over_time + out_positions * channels * n * m * k_h * k_w
+
+
+@register_flop_formula(torch.ops.stdcf.factored_conv3d)
+def _forward_flops(
+    x: Any, coefficients: Any, spatial: Any, temporal: Any, *_: Any, out_shape: Any, **__: Any
+) -> int:
+    """Twice the multiply-accumulates of one pass."""
+    return 2 * sum(_macs(x, coefficients, spatial, temporal, out_shape[0]))
+
+
+@register_flop_formula(torch.ops.stdcf.factored_conv3d_backward)
+def _backward_flops(
+    grad: Any,
+    x: Any,
+    coefficients: Any,
+    spatial: Any,
+    temporal: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    threads: Any,
+    needs_x: bool,
+    needs_atoms: bool,
+    **_: Any,
+) -> int:
+    """Maps made again and the products; then the adjoint pass, twice for the atoms' gradients."""
+    mixing, atoms = _macs(x, coefficients, spatial, temporal, grad)
+    products = 1 + (needs_x or needs_atoms)
+    passes = 1 + (needs_x or needs_atoms) + 2 * needs_atoms
+    return 2 * (products * mixing + passes * atoms)
