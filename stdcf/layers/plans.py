@@ -141,7 +141,7 @@ PLANS: dict[str, Plan] = {
 
 
 def run_plan(
-    name: str, x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
+    name: str, x_BCTHW: Tensor, parameters: Parameters, options: Options, bias: Tensor | None
 ) -> Tensor:
     """One STDCF convolution with zero padding, [B, C_in, T, H, W] -> [B, C_out, T', H', W'].
 
@@ -180,7 +180,7 @@ def _fused(
     from stdcf.layers.cpu.fused import factored_conv3d
 
     coefficients, spatial, temporal = parameters
-    dtype = _dtype_on_cpu(x_BCTHW)
+    dtype = compute_dtype(x_BCTHW)
     return factored_conv3d(
         x_BCTHW.to(dtype),
         coefficients.to(dtype),
@@ -214,16 +214,23 @@ def device_kind(x: Tensor) -> str:
 
 def fused_runs(x_BCTHW: Tensor) -> bool:
     """Whether the CPU's kernel takes this input."""
-    if device_kind(x_BCTHW) != "cpu" or x_BCTHW.numel() == 0 or torch.jit.is_tracing():
+    if device_kind(x_BCTHW) != "cpu" or torch.jit.is_tracing():
         return False
-    return _dtype_on_cpu(x_BCTHW) in DTYPES and library() is not None
+    if not torch.compiler.is_compiling() and x_BCTHW.numel() == 0:
+        return False
+    return compute_dtype(x_BCTHW) in DTYPES and _kernel_is_there()
 
 
-def _dtype_on_cpu(x: Tensor) -> torch.dtype:
-    """The type that a convolution computes in; autocast leaves float64 as it is."""
-    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
-        return torch.get_autocast_dtype("cpu")
-    return x.dtype
+@torch.compiler.assume_constant_result
+def _kernel_is_there() -> bool:
+    return library() is not None
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The type that a convolution of x computes in; autocast leaves float64 as it is."""
+    kind = device_kind(x)
+    autocast = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if autocast and x.dtype != torch.float64 else x.dtype
 
 
 class _Recomputed(torch.autograd.Function):

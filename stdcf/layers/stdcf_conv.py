@@ -1,11 +1,12 @@
 """The STDCF layer: a 3D convolution whose filter is decomposed jointly over space and time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stdcf.layers import auto
 from stdcf.layers.atoms import INITS, reset_bias_
 from stdcf.layers.padding import (
     PADDING_MODES,
@@ -16,13 +17,16 @@ from stdcf.layers.padding import (
     padding_for_extent,
     triple,
 )
-from stdcf.layers.plans import PLANS, Options, compose, run_plan
+from stdcf.layers.plans import PLANS, Options, Parameters, compose, run_plan
 
 
 class STDCFConv3d(nn.Module):
     """A 3D convolution with the filter W = Σ_ij α^ij ψ_i φ_j (paper §2.1, Eq. 1 and 2).
 
     Takes nn.Conv3d's arguments, and maps [B, C_in, T, H, W] to nn.Conv3d's output shape.
+
+    Attributes:
+        memory_limit_bytes: of what "auto" may use beside input, output and their gradients.
 
     Parameters:
         spatial_atoms: ψ, [M, kH, kW], shared by all channels.
@@ -33,9 +37,9 @@ class STDCFConv3d(nn.Module):
     Args:
         num_spatial_atoms: M.
         num_temporal_atoms: N.
-        plan: how it is executed: "composed", "factored" or "auto" (today always "composed", the one
-            whose memory is Table 2's); settable at any time, and no plan changes output or
-            gradients.
+        plan: how it is executed: "composed", "spatial_first", "temporal_first", "factored" or
+            "auto", which takes the fastest for each input (see `explain`); settable at any time,
+            and no plan changes output or gradients.
         init: "kaiming" (the dense filter's variance) or "normal" (DCFNet's draw).
 
     Raises:
@@ -99,6 +103,7 @@ class STDCFConv3d(nn.Module):
         if padding == "same" and any(s != 1 for s in self.stride):
             raise ValueError(f"padding='same' needs stride 1, not {self.stride}")
         self.plan = plan
+        self.memory_limit_bytes: int | None = None
 
         k_t, k_h, k_w = self.kernel_size
         kw = {"device": device, "dtype": dtype}
@@ -149,18 +154,49 @@ class STDCFConv3d(nn.Module):
         return compose(self._parameters_in_order)
 
     @property
-    def _parameters_in_order(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _parameters_in_order(self) -> Parameters:
         return self.coefficients, self.spatial_atoms, self.temporal_atoms
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """[B, C_in, T, H, W] -> [B, C_out, T', H', W']; one clip may come without B, too."""
         if x_BCTHW.ndim == 4:
             return self.forward(x_BCTHW[None])[0]
+        call = self._call(x_BCTHW)
+        plan = self.plan
+        if plan == "auto":
+            plan = auto.plan_of(*call, self.memory_limit_bytes)
+        return run_plan(plan, *call, self.bias)
+
+    def _call(self, x_BCTHW: Tensor) -> tuple[Tensor, Parameters, Options]:
+        """The input, padded where a convolution cannot do it, the parameters, and the rest."""
         sides = pad_sides(self.padding, self.kernel_size, self.dilation)
         x_BCTHW, padding = pad_input(x_BCTHW, sides, self.padding_mode)
         options = Options(self.stride, padding, self.dilation, self.groups)
-        plan = "composed" if self.plan == "auto" else self.plan
-        return run_plan(plan, x_BCTHW, self._parameters_in_order, self.bias, options)
+        return x_BCTHW, self._parameters_in_order, options
+
+    def explain(self, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> str:
+        """What "auto" takes for an input of this shape, [B, C_in, T, H, W], and why."""
+        call = self._call(self._example(input_shape, dtype))
+        found = auto.situation(*call)
+        return auto.explain(found, auto.choose(found, self.memory_limit_bytes))
+
+    def tune(self, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> str:
+        """Measures on this machine what "auto" may take, keeps it in `auto.book_file()`.
+
+        Returns:
+            `explain` with the measured times.
+        """
+        auto.tune(*self._call(self._example(input_shape, dtype, torch.randn)))
+        return self.explain(input_shape, dtype)
+
+    def _example(
+        self,
+        input_shape: Sequence[int],
+        dtype: torch.dtype | None,
+        make: Callable[..., Tensor] = torch.empty,
+    ) -> Tensor:
+        like = self.coefficients
+        return make(*input_shape, dtype=dtype or like.dtype, device=like.device)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """ψ is spatial, φ temporal and α joint (§2.2)."""

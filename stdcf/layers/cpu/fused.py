@@ -49,7 +49,6 @@ def factored_conv3d(
         list(padding),
         list(dilation),
         groups,
-        torch.get_num_threads(),
     )
     return out
 
@@ -63,12 +62,12 @@ class _Call:
         coefficients: Tensor,
         spatial: Tensor,
         temporal: Tensor,
-        geometry: tuple[list[int], list[int], list[int], int, int],
+        geometry: tuple[list[int], list[int], list[int], int],
         backward: bool = False,
         grad_x: bool = False,
         grad_atoms: bool = False,
     ) -> None:
-        stride, padding, dilation, groups, threads = geometry
+        stride, padding, dilation, groups = geometry
         m, k_h, k_w = spatial.shape
         n, k_t = temporal.shape
         self.g = Geometry(
@@ -81,7 +80,7 @@ class _Call:
             groups,
             m,
             n,
-            threads,
+            torch.get_num_threads(),
         )
         self.x, self.dtype, self.sum_dtype = x, x.dtype, sum_dtype(x.dtype)
         self.channels_last = is_channels_last(x)
@@ -98,7 +97,7 @@ class _Call:
         self.rows = min(max(positions // width, 1), max(rows_of_all, 1))
         group_out = self.g.out_channels // groups
         clip = x[0].numel()
-        window = self.g.window_elements(self.rows) * threads
+        window = self.g.window_elements(self.rows) * self.g.threads
         # Name -> number of elements and type of the parts of the scratch memory.
         self.parts: dict[str, tuple[int, torch.dtype]] = {
             "maps": (self.rows * width * depth, x.dtype),
@@ -193,9 +192,8 @@ def _forward(
     padding: list[int],
     dilation: list[int],
     groups: int,
-    threads: int,
 ) -> tuple[Tensor, Tensor]:
-    geometry = (stride, padding, dilation, groups, threads)
+    geometry = (stride, padding, dilation, groups)
     call = _Call(x, coefficients, spatial, temporal, geometry)
     out, scratch = call.output(), call.scratch()
     part = call.cut(scratch)
@@ -239,9 +237,8 @@ def _(
     padding: list[int],
     dilation: list[int],
     groups: int,
-    threads: int,
 ) -> tuple[Tensor, Tensor]:
-    geometry = (stride, padding, dilation, groups, threads)
+    geometry = (stride, padding, dilation, groups)
     call = _Call(x, coefficients, spatial, temporal, geometry)
     return call.output(), call.scratch()
 
@@ -257,11 +254,10 @@ def _backward(
     padding: list[int],
     dilation: list[int],
     groups: int,
-    threads: int,
     needs_x: bool,
     needs_atoms: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    geometry = (stride, padding, dilation, groups, threads)
+    geometry = (stride, padding, dilation, groups)
     call = _Call(x, coefficients, spatial, temporal, geometry, True, needs_x, needs_atoms)
     outputs = _gradients(call, coefficients, spatial, temporal, needs_x, needs_atoms)
     grad_x, grad_coefficients, grad_spatial, grad_temporal, scratch = outputs
@@ -357,11 +353,10 @@ def _(
     padding: list[int],
     dilation: list[int],
     groups: int,
-    threads: int,
     needs_x: bool,
     needs_atoms: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    geometry = (stride, padding, dilation, groups, threads)
+    geometry = (stride, padding, dilation, groups)
     call = _Call(x, coefficients, spatial, temporal, geometry, True, needs_x, needs_atoms)
     return _gradients(call, coefficients, spatial, temporal, needs_x, needs_atoms)
 
@@ -375,7 +370,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _differentiate(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-    rest = (None,) * 5
+    rest = (None,) * 4
     if grad is None:
         return (None,) * 5 + rest
     x, coefficients, spatial, temporal = ctx.saved_tensors
@@ -405,7 +400,7 @@ _forward.register_autograd(_differentiate, setup_context=_save)
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:5])
-    ctx.geometry, ctx.needs = inputs[5:10], inputs[10:]
+    ctx.geometry, ctx.needs = inputs[5:9], inputs[9:]
     ctx.set_materialize_grads(False)
 
 
@@ -414,7 +409,7 @@ def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     from stdcf.layers.plans import Options, plain_factored
 
     grad, x, *parameters = inputs = [t.detach().requires_grad_() for t in ctx.saved_tensors]
-    stride, padding, dilation, groups, _ = ctx.geometry
+    stride, padding, dilation, groups = ctx.geometry
     options = Options(tuple(stride), tuple(padding), tuple(dilation), groups)
     with torch.enable_grad():
         y = plain_factored(x, tuple(parameters), options)
@@ -425,14 +420,14 @@ def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         pairs = zip(first, (g for g, n in zip(grads, needed, strict=False) if n), strict=True)
         wanted = [(f, g) for f, g in pairs if g is not None and f.requires_grad]
         if not wanted:
-            return (None,) * 12
+            return (None,) * 11
         second = torch.autograd.grad(
             [f for f, _ in wanted],
             inputs,
             [g for _, g in wanted],
             allow_unused=True,
         )
-    return (*second, *(None,) * 7)
+    return (*second, *(None,) * 6)
 
 
 _backward.register_autograd(_differentiate_twice, setup_context=_save_backward)
@@ -473,7 +468,6 @@ def _backward_flops(
     padding: Any,
     dilation: Any,
     groups: Any,
-    threads: Any,
     needs_x: bool,
     needs_atoms: bool,
     **_: Any,

@@ -1,0 +1,375 @@
+"""Which plan ``plan="auto"`` takes: an estimate of time and memory, or what was measured.
+
+The estimate counts multiply-accumulates and divides them by rates; only their ratios matter. What
+`tune` measured on this machine stands above it: it is kept in a file (`book_file`), which can be
+copied to other machines of the same kind. The same file and the same code make the same choice.
+"""
+
+import functools
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stdcf.cache_folder import cache_folder
+from stdcf.errors import UserError
+from stdcf.layers.padding import Triple
+from stdcf.layers.plans import (
+    PLANS,
+    Options,
+    Parameters,
+    compute_dtype,
+    device_kind,
+    fused_runs,
+    modelled_device,
+    run_plan,
+)
+
+# Multiply-accumulates a second of one core, float32; measured on an AMD EPYC (Zen 4), 2026-11-24.
+_DENSE, _PRODUCT, _ATOMS, _DEPTHWISE = 61e9, 46e9, 25e9, 2e9
+# Bytes a second of copies that the cache does not hold.
+_COPY = 8e9
+# What one call costs beyond its work, in seconds.
+_CALL, _TILE = 20e-6, 15e-6
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a choice depends on.
+
+    Attributes:
+        device: "cpu" or "cuda", and the processor's name.
+        fused: whether the CPU's kernel runs.
+        input_shape: [B, C_in, T, H, W].
+    """
+
+    device: str
+    fused: bool
+    dtype: str
+    threads: int
+    input_shape: tuple[int, ...]
+    out_channels: int
+    kernel_size: Triple
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+    groups: int
+    num_spatial_atoms: int
+    num_temporal_atoms: int
+
+    @property
+    def positions(self) -> int:
+        """Output positions of all clips."""
+        count = self.input_shape[0]
+        for n, k, s, p, d in zip(
+            self.input_shape[2:],
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            strict=True,
+        ):
+            count *= max((n + 2 * p - d * (k - 1) - 1) // s + 1, 0)
+        return count
+
+    @property
+    def key(self) -> str:
+        """Names the situation in a book."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one plan: forward and backward, and what is in memory beyond input, output and gradients.
+
+    Attributes:
+        seconds: estimated, of one core at 3.9 GHz; good for comparing plans.
+        temporary_bytes: of the larger of both passes.
+    """
+
+    seconds: float
+    temporary_bytes: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What auto takes and why.
+
+    Attributes:
+        source: "measured", "estimated", or "the only one within the limit".
+        measured_seconds: plan -> seconds of forward and backward; empty if it was not measured.
+    """
+
+    plan: str
+    source: str
+    estimates: Mapping[str, Estimate]
+    measured_seconds: Mapping[str, float]
+
+
+def situation(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Situation:
+    """The situation of a call."""
+    coefficients, spatial, temporal = parameters
+    kind = device_kind(x_BCTHW)
+    return Situation(
+        device=_device_name(kind),
+        fused=fused_runs(x_BCTHW),
+        dtype=str(compute_dtype(x_BCTHW)).removeprefix("torch."),
+        threads=torch.get_num_threads() if kind == "cpu" else 1,
+        input_shape=tuple(x_BCTHW.shape),
+        out_channels=coefficients.shape[0],
+        kernel_size=(temporal.shape[1], spatial.shape[1], spatial.shape[2]),
+        stride=options.stride,
+        padding=options.padding,
+        dilation=options.dilation,
+        groups=options.groups,
+        num_spatial_atoms=len(spatial),
+        num_temporal_atoms=len(temporal),
+    )
+
+
+@functools.cache
+def _device_name(kind: str) -> str:
+    if kind == "cuda" and torch.cuda.is_available():
+        return f"cuda {torch.cuda.get_device_name()}"
+    if kind != "cpu":
+        return kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model n"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return f"cpu {name}"
+
+
+@functools.lru_cache(maxsize=4096)
+def estimate(s: Situation, plan: str) -> Estimate:
+    """Time and temporaries of one plan, by counting."""
+    (k_t, k_h, k_w), m, n = s.kernel_size, s.num_spatial_atoms, s.num_temporal_atoms
+    k_s, clips = k_h * k_w, max(s.input_shape[0], 1)
+    channels, group_channels = s.input_shape[1], s.input_shape[1] // s.groups
+    filters = group_channels * s.out_channels
+    size = torch.empty(0, dtype=getattr(torch, s.dtype)).element_size()
+    speed = {2: 2.0, 4: 1.0, 8: 0.5}.get(size, 1.0)
+    taps = {
+        "composed": k_t * k_s,
+        "spatial_first": m * k_t,
+        "temporal_first": n * k_s,
+        "factored": m * n,
+    }[plan]
+    dense = 3 * s.positions * filters * taps
+    if plan == "factored" and s.fused:
+        # Vectors of 16 channels; forward, once more for backward, and the adjoint.
+        padded = s.groups * (-(-group_channels // 16) * 16)
+        atoms = 5 * s.positions * padded * n * (k_t + m * k_s)
+        tiles = s.positions * m * n * group_channels * size / 2**20 + 1
+        seconds = dense / (_PRODUCT * speed) + atoms / _ATOMS + 3 * tiles * s.groups * _TILE
+        seconds += 4 * filters * taps * size / _COPY + 2 * _CALL
+        return Estimate(seconds, 2 * filters * taps * size + 4 * 2**20)
+    seconds = dense / (_DENSE * speed) + 6 * filters * taps * size / _COPY + 2 * _CALL
+    seconds += 2 * filters * m * n * k_t * k_s / _PRODUCT if plan == "composed" else 0
+    maps = {"composed": 0, "spatial_first": m, "temporal_first": n, "factored": m * n}[plan]
+    depthwise = {
+        "composed": 0,
+        "spatial_first": m * k_s,
+        "temporal_first": n * k_t,
+        "factored": m * (k_s + n * k_t),
+    }[plan]
+    seconds += 4 * s.positions * channels * depthwise / _DEPTHWISE
+    # The maps of one clip and their gradients; the filter and its gradient.
+    temporary = 2 * s.positions // clips * channels * maps * size + 2 * filters * taps * size
+    return Estimate(seconds, temporary)
+
+
+def plan_of(
+    x_BCTHW: Tensor, parameters: Parameters, options: Options, limit_bytes: int | None
+) -> str:
+    """The plan that `choose` takes for a call; when compiled, for a clip of 16×56×56."""
+    if torch.compiler.is_compiling():
+        # A compiled graph may serve many sizes, and a compiler cannot follow what is below.
+        dtype = compute_dtype(x_BCTHW)
+        shapes = tuple(tuple(p.shape) for p in parameters)
+        rest = (options.stride, options.padding, options.dilation, options.groups)
+        return _compiled_plan(device_kind(x_BCTHW), dtype, shapes, *rest, limit_bytes)
+    return choose(situation(x_BCTHW, parameters, options), limit_bytes).plan
+
+
+@torch.compiler.assume_constant_result
+def _compiled_plan(
+    kind: str,
+    dtype: torch.dtype,
+    shapes: tuple[tuple[int, ...], ...],
+    stride: Triple,
+    padding: Triple,
+    dilation: Triple,
+    groups: int,
+    limit_bytes: int | None,
+) -> str:
+    c, s, t = (torch.empty(shape, device="meta") for shape in shapes)
+    options = Options(stride, padding, dilation, groups)
+    clip = torch.empty(1, c.shape[1] * groups, 16, 56, 56, dtype=dtype, device="meta")
+    with modelled_device(kind):
+        return choose(situation(clip, (c, s, t), options), limit_bytes).plan
+
+
+def choose(s: Situation, limit_bytes: int | None = None) -> Choice:
+    """The fastest plan whose temporaries fit, as measured where it was, else as estimated.
+
+    Args:
+        limit_bytes: of temporaries; where no plan fits, the leanest is taken.
+
+    Raises:
+        UserError: if the book cannot be read.
+    """
+    path = book_file()
+    return _choose(s, limit_bytes, path, _changed(path))
+
+
+@functools.lru_cache(maxsize=4096)
+def _choose(s: Situation, limit_bytes: int | None, book: Path, changed_ns: int | None) -> Choice:
+    estimates = {plan: estimate(s, plan) for plan in candidates(s)}
+    fitting = [
+        plan
+        for plan, e in estimates.items()
+        if limit_bytes is None or e.temporary_bytes <= limit_bytes
+    ]
+    entries = {} if changed_ns is None else _read(book, changed_ns)
+    measured = {p: t for p, t in entries.get(s.key, {}).get("seconds", {}).items() if p in PLANS}
+    if not fitting:
+        leanest = min(estimates, key=lambda plan: estimates[plan].temporary_bytes)
+        return Choice(leanest, "leanest, none within the limit", estimates, measured)
+    known = [plan for plan in fitting if plan in measured]
+    if known:
+        return Choice(min(known, key=measured.__getitem__), "measured", estimates, measured)
+    best = min(fitting, key=lambda plan: estimates[plan].seconds)
+    return Choice(best, "estimated", estimates, measured)
+
+
+def candidates(s: Situation) -> list[str]:
+    """Plans that may be chosen: those whose step takes no more memory than the dense layer's.
+
+    On other devices than a CPU nothing is measured yet, and the composed plan is the one whose
+    time is known to be the dense layer's.
+    """
+    if s.fused:
+        return ["composed", "factored"]
+    return ["composed"]
+
+
+def tune(
+    x_BCTHW: Tensor, parameters: Parameters, options: Options, repeats: int = 5
+) -> dict[str, float]:
+    """Measures every candidate's forward and backward and writes the result into the book.
+
+    Returns:
+        Plan -> median seconds.
+    """
+    s = situation(x_BCTHW, parameters, options)
+    plans = candidates(s)
+    a, b, c = (p.detach().clone().requires_grad_() for p in parameters)
+    leaves = (a, b, c)
+    x = x_BCTHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    seconds: dict[str, list[float]] = {plan: [] for plan in plans}
+    for round_ in range(repeats + 1):
+        for plan in plans:
+            started = _now(x)
+            y = run_plan(plan, x, leaves, options, None)
+            torch.autograd.grad(y, [x, *leaves], y.detach())
+            del y
+            if round_:
+                seconds[plan].append(_now(x) - started)
+    found = {plan: median(times) for plan, times in seconds.items()}
+    _remember(s, found)
+    return found
+
+
+def _now(x: Tensor) -> float:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter()
+
+
+def book_file() -> Path:
+    """Where measurements are kept: $STDCF_PLANS, else plans.json in the cache folder."""
+    own = os.environ.get("STDCF_PLANS")
+    return Path(own).expanduser() if own else cache_folder() / "plans.json"
+
+
+_BOOK_FORMAT = "stdcf plans 1"
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, _changed_ns: int) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _BOOK_FORMAT:
+            raise ValueError(f"format {content['format']!r}")
+        entries: dict[str, dict[str, Any]] = content["measured"]
+        return entries
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no book of plans ({error}); delete it, or set STDCF_PLANS to another"
+        ) from error
+
+
+def copy_book(path: Path) -> None:
+    """Copies the book to `path` unless there is one.
+
+    A run that reads its own copy (through $STDCF_PLANS) chooses the same plans when it goes on,
+    whatever is measured meanwhile.
+    """
+    if not path.exists():
+        _write(path, _entries(book_file()))
+
+
+def _write(path: Path, entries: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"format": _BOOK_FORMAT, "measured": entries}, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _entries(path: Path) -> dict[str, dict[str, Any]]:
+    changed = _changed(path)
+    return {} if changed is None else _read(path, changed)
+
+
+def _remember(s: Situation, seconds: Mapping[str, float]) -> None:
+    path = book_file()
+    entries = dict(_entries(path))
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    entries[s.key] = {"seconds": dict(seconds), "torch": torch.__version__, "date": day}
+    _write(path, entries)
+
+
+def explain(s: Situation, choice: Choice) -> str:
+    """The choice as a table."""
+    shape: Sequence[object] = s.input_shape
+    lines = [
+        f"{choice.plan} ({choice.source}) for {'×'.join(map(str, shape))}, {s.dtype}, {s.device}",
+        f"{'plan':<16}{'estimated ms':>14}{'measured ms':>14}{'temporaries MiB':>18}",
+    ]
+    for plan in PLANS:
+        e = choice.estimates.get(plan) or estimate(s, plan)
+        seconds = choice.measured_seconds.get(plan)
+        taken = "" if plan in choice.estimates else "  (auto does not take it)"
+        lines.append(
+            f"{plan:<16}{1e3 * e.seconds:>14.2f}"
+            f"{'–' if seconds is None else format(1e3 * seconds, '.2f'):>14}"
+            f"{e.temporary_bytes / 2**20:>18.2f}{taken}"
+        )
+    return "\n".join(lines)
