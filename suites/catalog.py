@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from baselines.layers import Rank1Conv3d
+from baselines.models import create_baseline, list_baselines
 from stdcf.data import kth, synthetic_actions, video_folder, weizmann
 from stdcf.data.cache import Progress
 from stdcf.data.splits import VideoData
@@ -22,7 +23,8 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    name: partial(create_model, name) for name in list_models()
+    **{name: partial(create_model, name) for name in list_models()},
+    **{name: partial(create_baseline, name) for name in list_baselines()},
 }
 
 DATASETS: dict[str, Callable[..., VideoData]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stdcf.layers.dilation import dilate_conv3d, dilated_padding
@@ -80,6 +81,17 @@ class Rank1Conv3d(nn.Module):
             "temporal": [self.temporal.weight],  # type: ignore[list-item]
             "joint": [],
         }
+
+    def inflate(self, weight_OCHW: Tensor) -> None:
+        """Starts from a 2D filter: it becomes W_s, and W_t the mean over time of each channel."""
+        out, in_group, k_t = self.temporal.weight.shape[:3]
+        same = torch.eye(in_group).repeat(out // in_group, 1).view(out, in_group, 1, 1, 1)
+        with torch.no_grad():
+            self.spatial.weight.copy_(weight_OCHW.unsqueeze(2))
+            self.temporal.weight.copy_(same / k_t)
+            for bias in (self.spatial.bias, self.temporal.bias):
+                if bias is not None:
+                    bias.zero_()
 
     def set_dilation(self, temporal: int = 1, spatial: int = 1) -> None:
         """Dilates W_t in time and W_s in space; padding follows, so output sizes stay.
