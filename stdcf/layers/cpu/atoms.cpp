@@ -9,7 +9,7 @@
 // Channels never mix here: the matrix product that mixes them is the caller's.
 //
 // Output rows of all clips are numbered through, clip by clip, frame by frame; a call makes the
-// maps of rows [first, last). No sum depends on the number of threads.
+// maps of rows [first, last). No sum depends on how many threads share the blocks of channels.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -21,7 +21,9 @@
 namespace {
 
 constexpr int kLanes = 16;  // of one vector; the compiler splits it where registers are narrower
-constexpr int kBlock = 64;  // channels that one task takes through both passes
+
+// Channels that one task takes through both passes. Of kSmall the last block may be partly empty.
+constexpr int kLarge = 64, kSmall = 32;
 
 struct bfloat16 {
   uint16_t bits;
@@ -33,15 +35,6 @@ struct Vector {
 };
 template <typename Real>
 using Vec = typename Vector<Real>::type;
-template <typename Stored>
-struct Sum {
-  using type = Stored;
-};
-template <>
-struct Sum<bfloat16> {
-  using type = float;
-};
-
 typedef uint16_t Half16 __attribute__((vector_size(2 * kLanes)));
 typedef uint32_t Word16 __attribute__((vector_size(4 * kLanes)));
 
@@ -106,6 +99,7 @@ struct Geometry {
   int64_t m, n;
   int64_t axis[3][6];  // time, height, width: size, kernel, stride, padding, dilation, out
   int64_t threads;
+  int64_t large_maps, large_adjoint;  // whether blocks are kLarge, which must divide the channels
 };
 }
 
@@ -132,7 +126,7 @@ struct Rows {
 };
 
 // b[j, row, column, lane]: N temporal maps of the padded input rows that the output rows need.
-template <bool kFull, typename Stored, typename Real>
+template <int kBlock, bool kFull, typename Stored, typename Real>
 void temporal(const Task& k, const Stored* x, const Real* phi, Real* b, const Rows& r, int lanes) {
   const int64_t rows = k.input_rows(r.h1 - r.h0), n = k.g.n;
   const int64_t row_size = k.width * kBlock, plane = rows * row_size;
@@ -188,12 +182,14 @@ void temporal(const Task& k, const Stored* x, const Real* phi, Real* b, const Ro
 }
 
 // Vectors taken at once, so that each weight is fetched once for all.
-constexpr int vectors(int m, bool full) { return !full ? 1 : m <= 3 ? 4 : 2; }
+constexpr int vectors(int m, int block, bool full) {
+  return !full ? 1 : m <= 3 && block >= 4 * kLanes ? 4 : 2;
+}
 
-template <int M, bool kFull, typename Stored, typename Real>
+template <int M, int kBlock, bool kFull, typename Stored, typename Real>
 void spatial_atoms(const Task& k, const Real* b, const Real* psi, Stored* maps, const Rows& r,
                    int lanes, int64_t i0) {
-  constexpr int V = vectors(M, kFull);
+  constexpr int V = vectors(M, kBlock, kFull);
   const int64_t row_size = k.width * kBlock, plane = k.input_rows(r.h1 - r.h0) * row_size;
   const int64_t taps = k.h.kernel * k.w.kernel, n = k.g.n, channels = k.g.channels;
   const int64_t down = k.h.dilation * row_size, right = k.w.dilation * kBlock;
@@ -223,10 +219,10 @@ void spatial_atoms(const Task& k, const Real* b, const Real* psi, Stored* maps, 
 }
 
 // Gradient of b: every output position gives to the taps that it was made of.
-template <int M, bool kFull, typename Stored, typename Real>
+template <int M, int kBlock, bool kFull, typename Stored, typename Real>
 void spatial_adjoint(const Task& k, const Stored* u, const Real* psi, Real* db, const Rows& r,
                      int lanes, int64_t i0) {
-  constexpr int V = vectors(M, kFull);
+  constexpr int V = vectors(M, kBlock, kFull);
   const int64_t row_size = k.width * kBlock, plane = k.input_rows(r.h1 - r.h0) * row_size;
   const int64_t taps = k.h.kernel * k.w.kernel, n = k.g.n, channels = k.g.channels;
   const int64_t down = k.h.dilation * row_size, right = k.w.dilation * kBlock;
@@ -256,7 +252,7 @@ void spatial_adjoint(const Task& k, const Stored* u, const Real* psi, Real* db, 
 }
 
 // Gradient of psi, for taps [tap0, tap0 + Taps) of one row of outputs.
-template <int M, int Taps, bool kFull, typename Stored, typename Real>
+template <int M, int Taps, int kBlock, bool kFull, typename Stored, typename Real>
 void correlate(const Task& k, const Stored* in, const Real* corner, double* dpsi, int64_t plane,
                int64_t row_size, int lanes, int64_t tap0) {
   const int64_t n = k.g.n, channels = k.g.channels, step = k.g.m * n * channels;
@@ -284,7 +280,7 @@ void correlate(const Task& k, const Stored* in, const Real* corner, double* dpsi
         dpsi[i * k.h.kernel * k.w.kernel + tap0 + tap] += sum[i][tap][lane];
 }
 
-template <int M, bool kFull, typename Stored, typename Real>
+template <int M, int kBlock, bool kFull, typename Stored, typename Real>
 void spatial_correlation(const Task& k, const Stored* u, const Real* b, double* dpsi, const Rows& r,
                          int lanes, int64_t i0) {
   const int64_t row_size = k.width * kBlock, plane = k.input_rows(r.h1 - r.h0) * row_size;
@@ -295,58 +291,43 @@ void spatial_correlation(const Task& k, const Stored* u, const Real* b, double* 
     for (int64_t tap = 0; tap < taps;) {
       double* to = dpsi + i0 * taps;
       if (taps - tap >= 9) {
-        correlate<M, 9, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
+        correlate<M, 9, kBlock, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
         tap += 9;
       } else if (taps - tap >= 3) {
-        correlate<M, 3, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
+        correlate<M, 3, kBlock, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
         tap += 3;
       } else {
-        correlate<M, 1, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
+        correlate<M, 1, kBlock, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
         tap += 1;
       }
     }
   }
 }
 
-// Calls function(M, first atom) with at most Most atoms at a time, Most being a constant.
+// Calls function(M, first atom) for 6, 3, 2 or 1 atoms at a time, at most Most.
 template <int Most, typename Function>
 void by_atoms(int64_t m, Function function) {
   for (int64_t i = 0; i < m;) {
-    const int64_t left = std::min<int64_t>(m - i, Most);
     if constexpr (Most >= 6)
-      if (left == 6) {
+      if (m - i >= 6) {
         function(std::integral_constant<int, 6>(), i);
         i += 6;
         continue;
       }
-    if constexpr (Most >= 5)
-      if (left == 5) {
-        function(std::integral_constant<int, 5>(), i);
-        i += 5;
-        continue;
-      }
-    if constexpr (Most >= 4)
-      if (left == 4) {
-        function(std::integral_constant<int, 4>(), i);
-        i += 4;
-        continue;
-      }
-    if (left == 3) {
+    if (m - i >= 3) {
       function(std::integral_constant<int, 3>(), i);
       i += 3;
-      continue;
-    }
-    if (left == 2) {
+    } else if (m - i == 2) {
       function(std::integral_constant<int, 2>(), i);
       i += 2;
-      continue;
+    } else {
+      function(std::integral_constant<int, 1>(), i);
+      i += 1;
     }
-    function(std::integral_constant<int, 1>(), i);
-    i += 1;
   }
 }
 
-template <bool kFull, typename Stored, typename Real>
+template <int kBlock, bool kFull, typename Stored, typename Real>
 void temporal_adjoint(const Task& k, const Stored* x, const Real* phi, const Real* db, Real* dx,
                       double* dphi, const Rows& r, int lanes) {
   const int64_t rows = k.input_rows(r.h1 - r.h0), n = k.g.n;
@@ -372,14 +353,14 @@ void temporal_adjoint(const Task& k, const Stored* x, const Real* phi, const Rea
           }
       if (dphi)
         for (int64_t j = 0; j < n; ++j) {
-          Vec<Real> sum[4] = {};
+          Vec<Real> sum[kBlock / kLanes] = {};
           for (int64_t column = first; column < last; ++column) {
             const Real* a = grad + j * plane + column * kBlock;
             const Stored* v = x + (at + column) * k.g.position;
             for (int s = 0; s * kLanes < (kFull ? kBlock : lanes); ++s)
               sum[s] += load(a + s * kLanes) * load<kFull>(v + s * kLanes, lanes - s * kLanes);
           }
-          sum[0] += sum[1] + (sum[2] + sum[3]);
+          for (int s = 1; s < kBlock / kLanes; ++s) sum[0] += sum[s];
           for (int lane = 0; lane < kLanes; ++lane) dphi[j * k.t.kernel + tap] += sum[0][lane];
         }
     }
@@ -405,61 +386,57 @@ inline int thread() {
 #endif
 }
 
-inline int lanes_of(const Geometry& g, int64_t block) {
-  return (int)std::min<int64_t>(kBlock, g.channels - block * kBlock);
-}
-
-template <bool kFull, typename Stored, typename Real>
+template <int kBlock, bool kFull, typename Stored, typename Real>
 void block_maps(const Task& k, const Stored* x, const Real* psi, const Real* phi, Stored* maps,
                 Real* b, const Rows& r, int lanes) {
-  temporal<kFull, Stored, Real>(k, x, phi, b, r, lanes);
-  by_atoms<6>(k.g.m, [&](auto m, int64_t i0) {
-    spatial_atoms<decltype(m)::value, kFull>(k, b, psi, maps, r, lanes, i0);
+  temporal<kBlock, kFull, Stored, Real>(k, x, phi, b, r, lanes);
+  by_atoms<kFull ? 6 : 3>(k.g.m, [&](auto m, int64_t i0) {
+    spatial_atoms<decltype(m)::value, kBlock, kFull>(k, b, psi, maps, r, lanes, i0);
   });
 }
 
-template <typename Stored, typename Real = typename Sum<Stored>::type>
+template <int kBlock, typename Stored, typename Real>
 void make_maps(const Geometry& g, const Stored* x, const Real* psi, const Real* phi, Stored* maps,
                Real* scratch, int64_t scratch_size, int64_t first, int64_t last) {
   const Task k(g);
   const int64_t blocks = (g.channels + kBlock - 1) / kBlock;
-  const int64_t frames = (last - 1) / k.h.out - first / k.h.out + 1;
+  // A thread's rows lie together, as the matrix product will divide them.
+  const int64_t rows = (last - first + g.threads - 1) / g.threads;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(g.threads)
-  for (int64_t frame = 0; frame < frames; ++frame)
+  for (int64_t part = 0; part < g.threads; ++part)
     for (int64_t block = 0; block < blocks; ++block) {
       Real* b = scratch + thread() * scratch_size;
-      const int64_t begin = (first / k.h.out + frame) * k.h.out;
-      const int64_t from = std::max(first, begin), to = std::min(last, begin + k.h.out);
-      by_frames(k, from, to, [&](Rows r) {
-        r.position += (from - first) * k.w.out;
-        const int lanes = lanes_of(g, block);
-        const int64_t at = block * kBlock;
+      const int64_t begin = first + part * rows, end = std::min(last, begin + rows);
+      const int64_t at = block * kBlock;
+      const int lanes = (int)std::min<int64_t>(kBlock, g.channels - at);
+      by_frames(k, begin, end, [&](Rows r) {
+        r.position += (begin - first) * k.w.out;
         if (lanes == kBlock)
-          block_maps<true>(k, x + at, psi, phi, maps + at, b, r, lanes);
-        else
-          block_maps<false>(k, x + at, psi, phi, maps + at, b, r, lanes);
+          return block_maps<kBlock, true>(k, x + at, psi, phi, maps + at, b, r, lanes);
+        if constexpr (kBlock == kSmall)
+          block_maps<kBlock, false>(k, x + at, psi, phi, maps + at, b, r, lanes);
       });
     }
 }
 
-template <bool kFull, typename Stored, typename Real>
+template <int kBlock, bool kFull, typename Stored, typename Real>
 void block_adjoint(const Task& k, const Stored* x, const Stored* u, const Real* psi,
                    const Real* phi, Real* dx, double* dpsi, double* dphi, Real* b, Real* db,
                    const Rows& r, int lanes) {
   std::memset(db, 0, k.g.n * k.input_rows(r.h1 - r.h0) * k.width * kBlock * sizeof(Real));
-  by_atoms<6>(k.g.m, [&](auto m, int64_t i0) {
-    spatial_adjoint<decltype(m)::value, kFull>(k, u, psi, db, r, lanes, i0);
+  by_atoms<kFull ? 6 : 3>(k.g.m, [&](auto m, int64_t i0) {
+    spatial_adjoint<decltype(m)::value, kBlock, kFull>(k, u, psi, db, r, lanes, i0);
   });
   if (dpsi) {
-    temporal<kFull, Stored, Real>(k, x, phi, b, r, lanes);
+    temporal<kBlock, kFull, Stored, Real>(k, x, phi, b, r, lanes);
     by_atoms<3>(k.g.m, [&](auto m, int64_t i0) {
-      spatial_correlation<decltype(m)::value, kFull>(k, u, b, dpsi, r, lanes, i0);
+      spatial_correlation<decltype(m)::value, kBlock, kFull>(k, u, b, dpsi, r, lanes, i0);
     });
   }
-  temporal_adjoint<kFull, Stored, Real>(k, x, phi, db, dx, dphi, r, lanes);
+  temporal_adjoint<kBlock, kFull, Stored, Real>(k, x, phi, db, dx, dphi, r, lanes);
 }
 
-template <typename Stored, typename Real = typename Sum<Stored>::type>
+template <int kBlock, typename Stored, typename Real>
 void adjoint(const Geometry& g, const Stored* x, const Stored* u, const Real* psi, const Real* phi,
              Real* dx, double* datoms, Real* scratch, int64_t scratch_size, int64_t first,
              int64_t last) {
@@ -470,19 +447,30 @@ void adjoint(const Geometry& g, const Stored* x, const Stored* u, const Real* ps
   for (int64_t block = 0; block < blocks; ++block) {
     Real* b = scratch + thread() * scratch_size;
     Real* db = b + scratch_size / 2;
-    // A block's sums are its own, so that the number of threads changes nothing.
+    // A block's sums are its own: no other thread adds to them.
     double* dpsi = datoms ? datoms + block * atoms : nullptr;
     double* dphi = datoms ? dpsi + taps : nullptr;
+    const int64_t at = block * kBlock;
+    const int lanes = (int)std::min<int64_t>(kBlock, g.channels - at);
+    Real* to = dx ? dx + at : nullptr;
     by_frames(k, first, last, [&](const Rows& r) {
-      const int lanes = lanes_of(g, block);
-      const int64_t at = block * kBlock;
-      Real* to = dx ? dx + at : nullptr;
       if (lanes == kBlock)
-        block_adjoint<true>(k, x + at, u + at, psi, phi, to, dpsi, dphi, b, db, r, lanes);
-      else
-        block_adjoint<false>(k, x + at, u + at, psi, phi, to, dpsi, dphi, b, db, r, lanes);
+        return block_adjoint<kBlock, true>(k, x + at, u + at, psi, phi, to, dpsi, dphi, b, db, r,
+                                           lanes);
+      if constexpr (kBlock == kSmall)
+        block_adjoint<kBlock, false>(k, x + at, u + at, psi, phi, to, dpsi, dphi, b, db, r, lanes);
     });
   }
+}
+
+// [n, rows, columns] to [n, columns, rows].
+template <typename T>
+void transpose(int64_t n, int64_t rows, int64_t columns, const T* from, T* to, int64_t threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t column = 0; column < columns; ++column)
+      for (int64_t row = 0; row < rows; ++row)
+        to[(i * columns + column) * rows + row] = from[(i * rows + row) * columns + column];
 }
 
 }  // namespace
@@ -491,13 +479,19 @@ void adjoint(const Geometry& g, const Stored* x, const Stored* u, const Real* ps
   extern "C" void maps_##NAME(const Geometry* g, const STORED* x, const REAL* psi,                \
                               const REAL* phi, STORED* maps, REAL* scratch, int64_t scratch_size, \
                               int64_t first, int64_t last) {                                      \
-    make_maps<STORED>(*g, x, psi, phi, maps, scratch, scratch_size, first, last);                 \
+    auto call = g->large_maps ? make_maps<kLarge, STORED, REAL> : make_maps<kSmall, STORED, REAL>; \
+    call(*g, x, psi, phi, maps, scratch, scratch_size, first, last);                              \
   }                                                                                               \
   extern "C" void adjoint_##NAME(const Geometry* g, const STORED* x, const STORED* u,             \
                                  const REAL* psi, const REAL* phi, REAL* dx, double* datoms,      \
                                  REAL* scratch, int64_t scratch_size, int64_t first,              \
                                  int64_t last) {                                                  \
-    adjoint<STORED>(*g, x, u, psi, phi, dx, datoms, scratch, scratch_size, first, last);          \
+    auto call = g->large_adjoint ? adjoint<kLarge, STORED, REAL> : adjoint<kSmall, STORED, REAL>;  \
+    call(*g, x, u, psi, phi, dx, datoms, scratch, scratch_size, first, last);                     \
+  }                                                                                               \
+  extern "C" void transpose_##NAME(int64_t n, int64_t rows, int64_t columns, const STORED* from,  \
+                                   STORED* to, int64_t threads) {                                 \
+    transpose(n, rows, columns, from, to, threads);                                               \
   }
 
 STDCF_KERNELS(float32, float, float)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from stdcf.layers.cpu.library import library
 
-# Of atoms.cpp.
-_BLOCK = 64
+# Channels in a block, as in atoms.cpp.
+_LARGE, _SMALL = 64, 32
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
@@ -73,9 +73,16 @@ class Geometry:
         return self.num_spatial_atoms * k_h * k_w + self.num_temporal_atoms * k_t
 
     @property
+    def _large(self) -> tuple[bool, bool]:
+        """Whether blocks of channels are large, of the maps and of their adjoint."""
+        channels = self.group_channels
+        # Threads share the maps' rows, but the adjoint's channels: each needs some.
+        return channels % _LARGE == 0, channels % _LARGE == 0 and channels >= _LARGE * self.threads
+
+    @property
     def channel_blocks(self) -> int:
-        """Tasks into which the kernel divides a group's channels."""
-        return -(-self.group_channels // _BLOCK)
+        """Blocks into which the adjoint divides a group's channels."""
+        return -(-self.group_channels // (_LARGE if self._large[1] else _SMALL))
 
     def window_elements(self, rows: int) -> int:
         """Elements of the padded temporal maps that so many output rows of a frame need."""
@@ -83,7 +90,7 @@ class Geometry:
         _, s_h, s_w = self.stride
         _, e_h, e_w = (d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True))
         tall = (min(rows, height) - 1) * s_h + e_h + 1
-        return self.num_temporal_atoms * tall * ((width - 1) * s_w + e_w + 1) * _BLOCK
+        return self.num_temporal_atoms * tall * ((width - 1) * s_w + e_w + 1) * _LARGE
 
     @cached_property
     def _packed(self) -> ctypes.Array[ctypes.c_int64]:
@@ -92,7 +99,7 @@ class Geometry:
         for axis in range(3):
             values += [self.input_shape[2 + axis], self.kernel_size[axis], self.stride[axis]]
             values += [self.padding[axis], self.dilation[axis], self.output_size[axis]]
-        values.append(self.threads)
+        values += [self.threads, *self._large]
         return (ctypes.c_int64 * len(values))(*values)
 
 
@@ -158,6 +165,13 @@ def adjoint(
         ctypes.c_int64(rows.start),
         ctypes.c_int64(rows.stop),
     )
+
+
+def transpose(from_NRC: Tensor, to_NCR: Tensor, threads: int) -> None:
+    """Writes each matrix of a batch transposed; both are contiguous."""
+    n, rows, columns = (ctypes.c_int64(size) for size in from_NRC.shape)
+    call = getattr(_library(), f"transpose_{DTYPES[from_NRC.dtype]}")
+    call(n, rows, columns, _pointer(from_NRC), _pointer(to_NCR), ctypes.c_int64(threads))
 
 
 def _library() -> ctypes.CDLL:

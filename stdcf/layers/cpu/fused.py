@@ -6,6 +6,7 @@ the input alone. Each operator returns its scratch memory as its last output, so
 follows tensors (a memory tracker, a fake tensor mode) sees it.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,8 @@ from stdcf.layers.layout import is_channels_last, layout_of
 
 # Bytes of maps that stay in the cache between the pass that makes them and the matrix product, and
 # output positions below which the product would be inefficient.
-_TILE_BYTES = 2**20
-_TILE_POSITIONS = 256
+_TILE_BYTES = 2**22
+_TILE_POSITIONS = 512
 
 
 def factored_conv3d(
@@ -92,11 +93,12 @@ class _Call:
             positions *= 4
         # Clips that are worked on together: in the other layout each is transposed first.
         sums_apart = backward and grad_x and self.sum_dtype != x.dtype
-        self.clips = x.shape[0] if self.channels_last and not sums_apart else 1
+        together = self.channels_last and not sums_apart
+        self.clips = max(x.shape[0], 1) if together else 1
         rows_of_all = self.clips * self.g.output_size[0] * height
         self.rows = min(max(positions // width, 1), max(rows_of_all, 1))
         group_out = self.g.out_channels // groups
-        clip = x[0].numel()
+        clip = math.prod(x.shape[1:])
         window = self.g.window_elements(self.rows) * self.g.threads
         # Name -> number of elements and type of the parts of the scratch memory.
         self.parts: dict[str, tuple[int, torch.dtype]] = {
@@ -145,10 +147,10 @@ class _Call:
         return first.view_as(spatial).copy_(spatial), second.view_as(temporal).copy_(temporal)
 
     def mixing(self, coefficients: Tensor, memory: Tensor) -> Tensor:
-        """α as the matrices of the groups, [groups, M·N·C_in/groups, C_out/groups]."""
-        g = self.g
-        grouped = coefficients.unflatten(0, (g.groups, -1)).permute(0, 3, 2, 1)
-        return memory.view(grouped.shape).copy_(grouped).flatten(1, 2)
+        """α as the matrices of the groups, [groups, M·N·C_in/groups, C_out/groups]; each a view."""
+        by_map = memory.view(len(coefficients), -1, coefficients.shape[1])
+        kernel.transpose(coefficients.contiguous(), by_map, self.g.threads)
+        return by_map.view(self.g.groups, -1, self.g.maps_per_group).transpose(1, 2)
 
     def batches(self) -> Iterator[range]:
         for first in range(0, self.x.shape[0], self.clips):
@@ -266,7 +268,8 @@ def _backward(
     atoms = call.atoms(spatial, temporal, part["atoms"])
     mixing_GKO = call.mixing(coefficients, part["mixing"])
     depth, group_out = mixing_GKO.shape[1:]
-    grad_mixing_GKO = part["grad_mixing"].view(mixing_GKO.shape).zero_()
+    grad_mixing = part["grad_mixing"].zero_().view(groups, group_out, depth)
+    grad_mixing_GKO = grad_mixing.transpose(1, 2)
     sums = part["atom_sums"].view(groups, -1).zero_() if needs_atoms else [None] * groups
     apart = part.get("grad_clip")
     if needs_x and apart is None:
@@ -287,7 +290,7 @@ def _backward(
                 gy = tile_PO[:, group * group_out : (group + 1) * group_out]
                 kernel.make_maps(g, x_BTHWC, group, atoms, maps_PK, part["window"], rows)
                 if "product" in part:
-                    product = part["product"].view(depth, group_out)
+                    product = part["product"].view(group_out, depth).t()
                     _multiply(maps_PK.t(), gy, product)
                     grad_mixing_GKO[group] += product
                 else:
@@ -312,8 +315,11 @@ def _backward(
                 clip.permute(1, 2, 3, 0).copy_(apart.view(x_BTHWC.shape[1:]))
             else:
                 clip.view(clip.shape[0], -1).copy_(apart.view(-1, clip.shape[0]).t())
-    grouped = grad_mixing_GKO.unflatten(1, (-1, g.group_channels)).permute(0, 3, 2, 1)
-    grad_coefficients.view(grouped.shape).copy_(grouped)
+    by_map = grad_mixing.view(len(coefficients), -1, g.group_channels)
+    if by_map.dtype == coefficients.dtype:
+        kernel.transpose(by_map, grad_coefficients, g.threads)
+    else:
+        grad_coefficients.copy_(by_map.transpose(1, 2))
     if needs_atoms:
         total = part["atom_sums"].view(-1, g.num_atom_sums).sum(0)
         first, second = total.split([spatial.numel(), temporal.numel()])
