@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stdcf.memory.measure import StepMeter, measure_peak
+    from stdcf.memory.measure import measure_peak
+    from stdcf.memory.meter import StepMeter
     from stdcf.memory.predict import predict_peak, predict_stages
     from stdcf.memory.report import MemoryReport, Moment
     from stdcf.memory.tracker import CapExceeded, LifeTracker
@@ -13,7 +14,7 @@ _HOMES = {
     "LifeTracker": "tracker",
     "MemoryReport": "report",
     "Moment": "report",
-    "StepMeter": "measure",
+    "StepMeter": "meter",
     "measure_peak": "measure",
     "predict_peak": "predict",
     "predict_stages": "predict",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeCopyMode,
@@ -16,10 +16,14 @@ from torch._subclasses.fake_tensor import (
 )
 
 from stdcf.errors import UserError
+from stdcf.layers.plans import modelled_device
+from stdcf.memory.caching_allocator import replay
 from stdcf.memory.cuda_operators import CudaOperators
 from stdcf.memory.report import MemoryReport
-from stdcf.memory.step import Loss, StepOptions
+from stdcf.memory.savers import Saver, parse_savers
+from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.tracker import LifeTracker
+from stdcf.memory.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from stdcf.training.stage import Stage
@@ -36,13 +40,14 @@ def predict_peak(
     autocast: str | torch.dtype | None = None,
     memory_format: str | torch.memory_format | None = None,
     stage: "Stage | None" = None,
-    savers: Sequence[Any] = (),
+    savers: Sequence[str | Saver] = (),
+    workspaces: bool = False,
 ) -> MemoryReport:
     """Predicts a training step's peak memory by the lives of its tensors, on fake ones.
 
     It is the peak of the second step, when the optimiser's state exists: batch and target are alive
-    throughout, gradients are None before forward. What operators allocate within themselves (such
-    as cuDNN's workspaces) and the allocator's rounding are not included.
+    throughout, gradients are None before forward. For CUDA the caching allocator's rounding and
+    fragmentation are simulated beside it.
 
     Args:
         model_fn: builds the model, on fake tensors. Where its constructor reads a tensor's values,
@@ -50,30 +55,119 @@ def predict_peak(
         input_shape: of a full-size batch, [B, C, T, H, W].
         device: whose operators are modelled, "cuda" or "cpu", not where this runs.
         num_classes, loss, optimizer, autocast, memory_format, stage: see `StepOptions`.
-        savers: none are known yet.
+        savers: names or `Saver`s; see `stdcf.memory.savers`.
+        workspaces: count what operators allocate within themselves (such as cuDNN's or oneDNN's
+            buffers) too. It is learnt by running the largest ones alone, so the device must be
+            there, and it takes about as long as a step. On CPU what is sent to the host counts too
+            then: it is the same memory.
 
     Raises:
-        UserError: for an option that does not exist.
+        UserError: for an option that does not exist, or savers that cannot be predicted.
     """
-    refuse_savers(savers)
-    options = StepOptions(num_classes, loss, optimizer, autocast, memory_format, stage)
-    on_cuda = device_type(device) == "cuda"
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    model = _build_fake(model_fn, mode)
-    with mode, CudaOperators() if on_cuda else nullcontext():
-        # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters' size.
-        step = options.build(model, input_shape, torch.device("cpu"), on_cuda or None)
-        with LifeTracker(step.model, step.optimizer, step.batch) as tracker:
-            step()
-    return MemoryReport(
-        peak_bytes=tracker.peak_bytes,
-        breakdown=tracker.breakdown(),
-        moment=tracker.peak_moment,
-        measured_by="fake_tensors",
-        input_shape=tuple(step.clip_BCTHW.shape),
-        device=device,
-        stage=None if stage is None else stage.name,
+    return Predictor(model_fn, device).peak(
+        input_shape,
+        num_classes=num_classes,
+        loss=loss,
+        optimizer=optimizer,
+        autocast=autocast,
+        memory_format=memory_format,
+        stage=stage,
+        savers=savers,
+        workspaces=workspaces,
     )
+
+
+class Predictor:
+    """Predicts many steps of one model, which is built once.
+
+    A stage's dilation and frozen parts, and a memory format, stay with the model until another
+    call changes them.
+
+    Args:
+        model_fn, device: see `predict_peak`.
+    """
+
+    def __init__(self, model_fn: Callable[[], nn.Module], device: str = "cuda") -> None:
+        self._device, self._on_cuda = device, device_type(device) == "cuda"
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._model = _build_fake(model_fn, self._mode)
+
+    def peak(
+        self,
+        input_shape: Sequence[int],
+        *,
+        savers: Sequence[str | Saver] = (),
+        workspaces: bool = False,
+        **options: Any,
+    ) -> MemoryReport:
+        """`predict_peak` of one step; the options are its own."""
+        words = parse_savers(savers)
+        _refuse_compiled(words)
+        if workspaces and self._on_cuda and not torch.cuda.is_available():
+            raise UserError(f"workspaces are learnt on the device; {self._device} is not there")
+        step_options = StepOptions(**options, savers=words)
+        stage = step_options.stage
+        log = Workspaces() if workspaces else None
+        with self._mode:
+            # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
+            # size.
+            foreach = self._on_cuda or None
+            step = step_options.build(self._model, input_shape, torch.device("cpu"), foreach)
+            tracker = LifeTracker(
+                step.model,
+                step.optimizer,
+                step.batch,
+                host_apart=self._on_cuda or not workspaces,
+                on_operator=None if log is None else log.note,
+            )
+            if log is not None:
+                log.tracker = tracker
+            _second_step(step, tracker, self._on_cuda)
+        report = MemoryReport(
+            peak_bytes=tracker.peak_bytes,
+            breakdown=tracker.breakdown(),
+            moment=tracker.peak_moment,
+            measured_by="fake_tensors",
+            input_shape=tuple(step.clip_BCTHW.shape),
+            device=self._device,
+            stage=None if stage is None else stage.name,
+            savers=tuple(map(str, words)),
+            host_bytes=tracker.host_bytes,
+            macs=tracker.macs,
+        )
+        if self._on_cuda:
+            allocator = replay(tracker.lives)
+            report = replace(
+                report,
+                allocated_bytes=allocator.peak_allocated_bytes,
+                reserved_bytes=allocator.reserved_bytes,
+            )
+        higher = None if log is None else log.peak(torch.device(self._device))
+        if higher is not None:
+            report = replace(
+                report,
+                peak_bytes=higher.peak_bytes,
+                breakdown=higher.breakdown,
+                moment=higher.moment,
+            )
+        return report
+
+
+def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> None:
+    """Tracks the step in which the optimiser's state exists, without a step before it."""
+
+    def make_target(output: Tensor) -> Tensor:
+        made: list[Tensor] = []
+        with tracker.unseen("batch", made):
+            made.append(step.target_for(output))
+        return made[0]
+
+    with tracker:
+        operators = CudaOperators() if on_cuda else nullcontext()
+        with modelled_device("cuda" if on_cuda else "cpu"), operators:
+            step.learn(make_target)
+        step.update()
+    tracker.backdate_state()
 
 
 def predict_stages(
@@ -86,12 +180,14 @@ def predict_stages(
 
     Stages that differ in neither clip size, dilation nor frozen parts share one prediction.
     """
+    device = options.pop("device", "cuda")
+    predictor = Predictor(model_fn, device)
     known: dict[tuple[Any, ...], MemoryReport] = {}
     reports = {}
     for stage in stages:
         key = (stage.clip_shape(input_shape), stage.dilation, stage.trains)
         if key not in known:
-            known[key] = predict_peak(model_fn, input_shape, stage=stage, **options)
+            known[key] = predictor.peak(input_shape, stage=stage, **options)
         reports[stage.name] = replace(known[key], stage=stage.name)
     return reports
 
@@ -119,7 +215,10 @@ def _build_fake(model_fn: Callable[[], nn.Module], mode: FakeTensorMode) -> nn.M
         return copy.deepcopy(model)
 
 
-def refuse_savers(savers: Sequence[Any]) -> None:
-    """Raises a UserError for any."""
-    if len(savers):
-        raise UserError(f"no memory savers are known yet: savers must be (), not {savers!r}")
+def _refuse_compiled(savers: Sequence[Saver]) -> None:
+    for saver in savers:
+        if saver.compiles:
+            raise UserError(
+                f"saver {saver.name} cannot be predicted: torch's compiler decides when it runs; "
+                "leave it out, or measure it with measure_peak"
+            )

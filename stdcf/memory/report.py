@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 MIB = 2**20
 
-MEASURED_BY = ("fake_tensors", "tracker_cpu", "cuda_allocated")
+MEASURED_BY = ("fake_tensors", "tracker_cpu", "cpu_allocator", "cuda_allocated")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,21 @@ class MemoryReport:
         breakdown: name -> bytes alive at that moment; sums to `peak_bytes`.
         moment: when it was; None where the allocator does not tell.
         measured_by: "fake_tensors" is a prediction; "tracker_cpu" counted real tensors;
-            "cuda_allocated" is the CUDA allocator's own count, cuDNN's workspaces included.
+            "cpu_allocator" is the sum of the CPU allocator's own events, what operators allocate
+            within themselves included; "cuda_allocated" is the CUDA allocator's own count, cuDNN's
+            workspaces included.
         input_shape: of the clip that was trained on, [B, C, T, H, W], the stage's size applied.
         device: "cpu" or "cuda…": whose operators ran or were modelled.
         stage: the training stage's name, None for the model as built.
-        reserved_bytes: what the CUDA allocator held, its unused blocks included; else None.
+        reserved_bytes: what the CUDA allocator holds, its unused blocks included; in a prediction
+            for CUDA by simulation.
+        savers: names of the memory savers.
+        allocated_bytes: `peak_bytes` in the CUDA allocator's blocks, multiples of 512 bytes; in a
+            prediction for CUDA by simulation.
+        context_bytes: what the GPU had in use beside the allocator's memory: CUDA's context, and
+            other programs.
+        host_bytes: kept on the host meanwhile; in no other number.
+        macs: multiply-accumulates of the whole step, what is computed again included.
     """
 
     peak_bytes: int
@@ -51,23 +61,80 @@ class MemoryReport:
     device: str
     stage: str | None = None
     reserved_bytes: int | None = None
+    savers: tuple[str, ...] = ()
+    allocated_bytes: int | None = None
+    context_bytes: int | None = None
+    host_bytes: int = 0
+    macs: int | None = None
 
     @property
     def peak_mib(self) -> float:
         """The peak in MiB, for printing."""
         return self.peak_bytes / MIB
 
+    @property
+    def gap(self) -> str:
+        """What `peak_bytes` leaves out; "" if nothing."""
+        by_allocator = self.measured_by in ("cpu_allocator", "cuda_allocated")
+        if by_allocator or "workspaces" in self.breakdown:
+            return ""
+        if self.device.startswith("cuda"):
+            return "cuDNN's workspaces and the CUDA context"
+        return "what operators allocate within themselves"
+
+    @property
+    def advice(self) -> str:
+        """What would lower the peak most."""
+        return _advice(self)
+
     def __str__(self) -> str:
         size = "×".join(map(str, self.input_shape))
-        stage = f", {self.stage}" if self.stage else ""
-        lines = [
-            f"peak {self.peak_mib:,.1f} MiB ({self.measured_by}, {self.device}, clip {size}{stage})"
-        ]
+        parts = [self.measured_by, self.device, f"clip {size}"]
+        parts += [self.stage] if self.stage else []
+        parts += ["+".join(self.savers)] if self.savers else []
+        lines = [f"peak {self.peak_mib:,.1f} MiB ({', '.join(parts)})"]
         if self.moment is not None:
             lines.append(f"  at {self.moment}")
         width = max(map(len, self.breakdown), default=0)
         for name, n_bytes in sorted(self.breakdown.items(), key=lambda item: -item[1]):
             lines.append(f"  {name:<{width}} {n_bytes / MIB:10,.1f} MiB")
-        if self.reserved_bytes is not None:
-            lines.append(f"  reserved by the allocator: {self.reserved_bytes / MIB:,.1f} MiB")
+        beside = {
+            "in the allocator's blocks": self.allocated_bytes,
+            "reserved by the allocator": self.reserved_bytes,
+            "in use beside the allocator": self.context_bytes,
+            "kept on the host": self.host_bytes or None,
+        }
+        for words, found in beside.items():
+            if found is not None:
+                lines.append(f"  {words}: {found / MIB:,.1f} MiB")
+        lines += [f"  not in it: {self.gap}"] if self.gap else []
+        lines += [f"  helps most: {self.advice}"] if self.advice else []
         return "\n".join(lines)
+
+
+# In the order in which they cost: what leaves the gradients alone first.
+_AGAINST = {
+    "activations": (
+        ("recompute", "recompute (same gradients)"),
+        ("checkpoint", "checkpoint (same gradients, one forward pass more)"),
+        ("bf16", "bf16"),
+        ("accumulate", "accumulate=2 or a smaller batch"),
+        ("", "ITSL or a smaller clip"),
+    ),
+    "optimizer_state": (("", "sgd keeps half of Adam's state; no saver reaches it"),),
+    "parameters": (("", "a smaller network; no saver reaches it"),),
+    "gradients": (("", "a smaller network; no saver reaches it"),),
+    "batch": (("", "a smaller batch or clip"),),
+    "temporaries": (("accumulate", "accumulate=2 or a smaller batch"), ("bf16", "bf16")),
+    "workspaces": (("", "a smaller batch or clip"),),
+}
+
+
+def _advice(report: MemoryReport) -> str:
+    largest = max(report.breakdown, key=lambda name: report.breakdown[name], default="")
+    used = {word.partition("=")[0] for word in report.savers}
+    words = [text for saver, text in _AGAINST.get(largest, ()) if saver not in used]
+    if not words or not report.peak_bytes:
+        return ""
+    share = 100 * report.breakdown[largest] / report.peak_bytes
+    return f"{largest} are {share:.0f}% of the peak: {', '.join(words)}"

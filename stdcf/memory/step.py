@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stdcf.errors import UserError
+from stdcf.memory.savers import Saver, learn
 
 if TYPE_CHECKING:
     from stdcf.training.stage import Stage
@@ -45,6 +46,7 @@ class StepOptions:
         autocast: None or bfloat16.
         memory_format: None or channels_last_3d, of the clip and of each 5-D parameter.
         stage: whose clip size, dilation and frozen parts apply.
+        savers: see `stdcf.memory.savers`.
     """
 
     num_classes: int | None = None
@@ -53,6 +55,7 @@ class StepOptions:
     autocast: str | torch.dtype | None = None
     memory_format: str | torch.memory_format | None = None
     stage: "Stage | None" = None
+    savers: Sequence[Saver] = ()
 
     def clip_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """What the stage makes of a full-size batch [B, C, T, H, W]."""
@@ -68,7 +71,7 @@ class StepOptions:
         device: torch.device,
         foreach: bool | None = None,
     ) -> "TrainingStep":
-        """Puts the model into training, with an optimiser and a batch, and does a warm-up step.
+        """Puts the model into training, with an optimiser and a clip.
 
         Args:
             model: on the device already.
@@ -92,22 +95,27 @@ class StepOptions:
             from stdcf.training.prepare import to_channels_last
 
             to_channels_last(model)
-            clip = clip.contiguous(memory_format=layout)
+            # By its strides too where there is one channel, which is what convolutions go by.
+            clip = torch.empty_like(clip, memory_format=layout).copy_(clip)
         optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], foreach)
-        step = TrainingStep(model, optimizer, loss, autocast, clip)
-        step.warm_up(self.num_classes)
-        return step
+        return TrainingStep(model, optimizer, loss, autocast, clip, self.num_classes, self.savers)
 
 
 @dataclass
 class TrainingStep:
-    """Forward, loss, backward, optimiser step, gradients set to None."""
+    """Forward, loss, backward, optimiser step, gradients set to None.
+
+    Attributes:
+        target: made to fit the output of the first step.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss
     autocast: torch.dtype | None
     clip_BCTHW: Tensor  # noqa: N815
+    num_classes: int | None = None
+    savers: Sequence[Saver] = ()
     target: Tensor | None = None
 
     @property
@@ -115,44 +123,68 @@ class TrainingStep:
         """Clip and target."""
         return [self.clip_BCTHW] if self.target is None else [self.clip_BCTHW, self.target]
 
-    def warm_up(self, num_classes: int | None) -> None:
+    def warm_up(self) -> None:
         """The first step: it makes the optimiser's state, and the target from the output's shape.
 
         Raises:
             UserError: if `num_classes` is not what the model gives.
         """
-        with self._autocast():
-            output = self.model(self.clip_BCTHW)
-            self.target = self._target_for(output, num_classes)
-            loss = self.loss(output, self.target)
-        self._learn(loss)
+        made: list[Tensor] = []
+
+        def make_target(output: Tensor) -> Tensor:
+            made.append(self.target_for(output))
+            return made[-1]
+
+        self.learn(make_target)
+        self.update()
+        is_clip = made[0].shape[1:] == self.clip_BCTHW.shape[1:]
+        self.target = self.clip_BCTHW if is_clip else torch.cat(made)
 
     def __call__(self) -> None:
-        """One ordinary step."""
-        assert self.target is not None, "warm_up comes first"
-        with self._autocast():
-            loss = self.loss(self.model(self.clip_BCTHW), self.target)
-        self._learn(loss)
+        """One ordinary step, after `warm_up`."""
+        self.learn()
+        self.update()
 
-    def _learn(self, loss: Tensor) -> None:
-        loss.backward()
+    def learn(self, make_target: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Forward and backward.
+
+        Args:
+            make_target: gives a target for an output where there is none yet.
+        """
+        learn(
+            self.model,
+            self.clip_BCTHW,
+            self.target,
+            self.loss,
+            self.savers,
+            autocast=self._autocast,
+            make_target=make_target,
+        )
+
+    def update(self) -> None:
+        """The optimiser's step."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def target_for(self, output: Tensor) -> Tensor:
+        """A target such as the loss takes for this output.
+
+        Raises:
+            UserError: if `num_classes` is not what the model gives.
+        """
+        if output.ndim == 2:
+            batch, given = output.shape
+            if self.num_classes not in (None, given):
+                raise UserError(f"num_classes is {self.num_classes}, but the model gives {given}")
+            return torch.randint(given, (batch,), device=output.device)
+        if output.shape[1:] == self.clip_BCTHW.shape[1:]:
+            return self.clip_BCTHW[: len(output)]
+        return torch.rand_like(output, dtype=torch.float32)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.clip_BCTHW.device.type, self.autocast)
-
-    def _target_for(self, output: Tensor, num_classes: int | None) -> Tensor:
-        if output.ndim == 2:
-            batch, given = output.shape
-            if num_classes not in (None, given):
-                raise UserError(f"num_classes is {num_classes}, but the model gives {given}")
-            return torch.randint(given, (batch,), device=output.device)
-        if output.shape == self.clip_BCTHW.shape:
-            return self.clip_BCTHW
-        return torch.rand_like(output, dtype=torch.float32)
 
 
 def _choose(option: str, choices: dict[str, T], value: object) -> T:

@@ -2,20 +2,20 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
+from stdcf.memory.lives import Life, makes_on_host, storages
+from stdcf.memory.place import Place
 from stdcf.memory.report import MIB, Moment
 
 CATEGORIES = (
@@ -27,6 +27,8 @@ CATEGORIES = (
     "activations",
     "temporaries",
 )
+# What torch asks of a tensor subclass thousands of times a step; it makes nothing.
+_QUESTIONS = frozenset({torch.ops.prim.device.default})
 
 
 class CapExceeded(RuntimeError):
@@ -35,6 +37,7 @@ class CapExceeded(RuntimeError):
     Attributes:
         peak_bytes, cap_bytes: what was alive, and what was allowed.
         moment: where in the step.
+        facts: what else is known, for the run's row.
     """
 
     def __init__(self, peak_bytes: int, cap_bytes: int, moment: Moment) -> None:
@@ -45,30 +48,14 @@ class CapExceeded(RuntimeError):
         self.peak_bytes = peak_bytes
         self.cap_bytes = cap_bytes
         self.moment = moment
+        self.facts: dict[str, Any] = {}
 
 
-@dataclass(slots=True)
-class _Life:
-    """One storage from birth to death; times are numbers of operators, deaths exclusive."""
-
+@dataclass(frozen=True)
+class _Peak:
     n_bytes: int
-    category: str | None
-    born: int
-    born_in: str
-    passes_before_birth: int
-    died: int | None = None
-    passes_before_death: int | None = None
-
-    def alive_at(self, time: int) -> bool:
-        return self.born <= time and (self.died is None or self.died > time)
-
-    def final_category(self) -> str:
-        if self.category is not None:
-            return self.category
-        # What forward makes and a backward pass finds is kept for it; the rest was passing.
-        if self.born_in == "forward" and self.passes_before_death != self.passes_before_birth:
-            return "activations"
-        return "temporaries"
+    time: int
+    moment: Moment
 
 
 class LifeTracker(TorchDispatchMode):
@@ -83,6 +70,17 @@ class LifeTracker(TorchDispatchMode):
         model, optimizer: their parameters, buffers, gradients and state count from the start.
         batch: the tensors of the batch, alive throughout.
         cap_bytes: raise `CapExceeded` as soon as more are alive.
+        host_apart: what is made `on_host` does not count; False where it is the same memory.
+        on_operator: called with each operator, its arguments, its result and the bytes that were
+            alive before it.
+
+    Attributes:
+        lives: of every storage that was seen.
+        place: where the step stands.
+        time: how many operators have run.
+        macs: multiply-accumulates of all operators that torch's table of FLOP formulas knows.
+        host_bytes: the most bytes that were kept on the host at once; in no other number.
+        backdated_bytes: what was found to have been there from the start when it was seen.
     """
 
     def __init__(
@@ -91,38 +89,80 @@ class LifeTracker(TorchDispatchMode):
         optimizer: Optimizer | None = None,
         batch: Iterable[Tensor] = (),
         cap_bytes: int | None = None,
+        host_apart: bool = True,
+        on_operator: Callable[[Any, Any, Any, int], None] | None = None,
     ) -> None:
         super().__init__()
-        self.current_bytes = 0
-        self.peak_bytes = 0
-        self.peak_moment = Moment("forward", "start", "")
+        self.lives: list[Life] = []
+        self.place = Place(model, optimizer, around_optimizer=self._mark_results)
+        self.time = self.macs = 0
+        self.current_bytes = self.host_bytes = self.backdated_bytes = 0
         self._model, self._optimizer, self._batch = model, optimizer, tuple(batch)
-        self._cap_bytes = cap_bytes
-        self._lives: list[_Life] = []
-        self._alive: dict[int, tuple[weakref.ref[Any], _Life]] = {}
-        self._time = self._peak_time = 0
-        self._names = {id(module): name for name, module in model.named_modules()}
-        self._module_stack: list[str] = []
-        self._backward_module = ""
-        self._in_optimizer = False
+        self._cap_bytes, self._host_apart, self._on_operator = cap_bytes, host_apart, on_operator
+        self._current_host_bytes = 0
+        self._alive: dict[int, tuple[weakref.ref[Any], Life]] = {}
+        self._peaks = {"forward": _Peak(0, 0, Moment("forward", "start", ""))}
+        self._paused = False
         self._passes, self._last_phase = 0, "forward"
-        self._undo: list[Callable[[], None]] = []
+        self._resize = torch.UntypedStorage.resize_
 
-    def breakdown(self) -> dict[str, int]:
-        """Bytes per category at the peak; complete once the step is over. Sums to `peak_bytes`."""
+    def breakdown(self, before: int | None = None) -> dict[str, int]:
+        """Bytes per category; complete once the step is over.
+
+        Args:
+            before: the number of an operator, just before which; None is at the peak, where they
+                sum to `peak_bytes`.
+        """
         sums = dict.fromkeys(CATEGORIES, 0)
-        for life in self._lives:
-            if life.alive_at(self._peak_time):
+        for life in self.lives:
+            there = life.alive_at(self._peak.time if before is None else before)
+            if there and not life.on_host and life.born != before:
                 sums[life.final_category()] += life.n_bytes
         return sums
 
     @property
-    def phase(self) -> str:
-        """What is running: "forward", "backward" or "optimizer"."""
-        if self._in_optimizer:
-            return "optimizer"
-        # Private, and what torch.utils.module_tracker itself asks; a test pins it.
-        return "forward" if torch._C._current_graph_task_id() == -1 else "backward"
+    def peak_bytes(self) -> int:
+        """The most bytes that were alive at once."""
+        return self._peak.n_bytes
+
+    @property
+    def peak_moment(self) -> Moment:
+        """When that was."""
+        return self._peak.moment
+
+    @property
+    def _peak(self) -> "_Peak":
+        return max(self._peaks.values(), key=lambda peak: peak.n_bytes)
+
+    @contextmanager
+    def unseen(self, category: str, made: list[Tensor]) -> Iterator[None]:
+        """Operators within are not counted; what is in `made` at the end is, from the start on."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+        known = len(self.lives)
+        self._mark(category, made)
+        self._backdate(self.lives[known:])
+
+    def backdate_state(self) -> None:
+        """Counts the optimiser's state, which its first step has made, as if it had been there from
+        the start.
+
+        torch's optimisers make all of it before they compute, so their own peak holds it already.
+        """
+        made = [life for life in self.lives if life.category == "optimizer_state" and life.born]
+        self._backdate(made)
+
+    def _backdate(self, lives: list[Life]) -> None:
+        n_bytes = sum(life.n_bytes for life in lives)
+        self.backdated_bytes += n_bytes
+        for life in lives:
+            life.born = 0
+        for phase, peak in self._peaks.items():
+            if phase != "optimizer":
+                self._peaks[phase] = replace(peak, n_bytes=peak.n_bytes + n_bytes)
 
     def __enter__(self) -> Self:
         self._mark("parameters", self._model.parameters())
@@ -130,8 +170,7 @@ class LifeTracker(TorchDispatchMode):
         self._mark("batch", self._batch)
         self._mark_results()
         self._settle("start")
-        self._follow_modules()
-        self._follow_optimizer()
+        self.place.follow()
         self._follow_resizes()
         return super().__enter__()
 
@@ -143,8 +182,8 @@ class LifeTracker(TorchDispatchMode):
     ) -> None:
         super().__exit__(exc_type, exc_value, traceback)
         self._mark_results()
-        while self._undo:
-            self._undo.pop()()
+        self.place.leave()
+        torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
         # The batch and the callbacks on every storage must not outlive the step.
         self._batch = ()
         self._alive.clear()
@@ -156,12 +195,21 @@ class LifeTracker(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        phase = self.phase
+        kwargs = kwargs or {}
+        if self._paused or func in _QUESTIONS or getattr(func, "is_view", False):
+            return func(*args, **kwargs)
+        phase = self.place.phase
         if phase == "backward" and self._last_phase != "backward":
             self._passes += 1
         self._last_phase = phase
-        out = func(*args, **(kwargs or {}))
-        self._time += 1
+        before_bytes = self.current_bytes
+        out = func(*args, **kwargs)
+        self.time += 1
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.macs += formula(*args, **kwargs, out_val=out) // 2
+        if self._on_operator is not None:
+            self._on_operator(func, (args, kwargs), out, before_bytes)
         given = set()
         for storage in storages((args, kwargs)):
             given.add(storage._cdata)
@@ -180,38 +228,43 @@ class LifeTracker(TorchDispatchMode):
                 self._alive[key][1].category = category
             self._resized(storage)
             return
-        life = _Life(storage.nbytes(), category, self._time, self.phase, self._passes)
-        self._lives.append(life)
+        host = self._host_apart and makes_on_host()
+        life = Life(storage.nbytes(), category, self.time, self.place.phase, self._passes, host)
+        self.lives.append(life)
         self._alive[key] = (weakref.ref(storage, lambda _: self._die(key)), life)
-        self.current_bytes += life.n_bytes
+        self._add(life, life.n_bytes)
 
     def _die(self, key: int) -> None:
         _, life = self._alive.pop(key)
-        life.died, life.passes_before_death = self._time + 1, self._passes
-        self.current_bytes -= life.n_bytes
+        life.died, life.passes_before_death = self.time + 1, self._passes
+        self._add(life, -life.n_bytes)
+
+    def _add(self, life: Life, n_bytes: int) -> None:
+        if life.on_host:
+            self._current_host_bytes += n_bytes
+            self.host_bytes = max(self.host_bytes, self._current_host_bytes)
+        else:
+            self.current_bytes += n_bytes
 
     def _resized(self, storage: torch.UntypedStorage) -> None:
         ref, life = self._alive.get(storage._cdata, (None, None))
         if ref is None or life is None or storage.nbytes() == life.n_bytes:
             return
-        after = replace(life, n_bytes=storage.nbytes(), born=self._time)
-        self._lives.append(after)
+        after = replace(life, n_bytes=storage.nbytes(), born=self.time)
+        self.lives.append(after)
         self._alive[storage._cdata] = (ref, after)
-        self.current_bytes += after.n_bytes - life.n_bytes
-        life.died = self._time
+        self._add(life, after.n_bytes - life.n_bytes)
+        life.died = self.time
 
     def _settle(self, operator: str) -> None:
-        if self.current_bytes <= self.peak_bytes:
+        phase = self.place.phase
+        peak = self._peaks.get(phase)
+        if peak is not None and self.current_bytes <= peak.n_bytes:
             return
-        phase = self.phase
-        if self._module_stack:
-            module = self._module_stack[-1]
-        else:
-            module = self._backward_module if phase == "backward" else ""
-        self.peak_bytes, self._peak_time = self.current_bytes, self._time
-        self.peak_moment = Moment(phase, operator, module)
+        moment = Moment(phase, operator, self.place.module)
+        self._peaks[phase] = _Peak(self.current_bytes, self.time, moment)
         if self._cap_bytes is not None and self.current_bytes > self._cap_bytes:
-            raise CapExceeded(self.current_bytes, self._cap_bytes, self.peak_moment)
+            raise CapExceeded(self.current_bytes, self._cap_bytes, moment)
 
     def _mark(self, category: str, tensors: Iterable[Tensor]) -> None:
         for storage in storages(list(tensors)):
@@ -223,63 +276,15 @@ class LifeTracker(TorchDispatchMode):
         if self._optimizer is not None:
             self._mark("optimizer_state", tree_leaves(list(self._optimizer.state.values())))
 
-    def _follow_modules(self) -> None:
-        def enter(module: nn.Module, args: Any) -> None:
-            self._module_stack.append(self._names.get(id(module), type(module).__name__))
-
-        def leave(module: nn.Module, args: Any, out: Any) -> None:
-            name = self._module_stack.pop()
-            for tensor in tree_leaves(out):
-                node = tensor.grad_fn if isinstance(tensor, Tensor) else None
-                # The innermost module leaves first and keeps the node.
-                if node is None:
-                    continue
-                known: dict[object, object] = node.metadata  # type: ignore[assignment]
-                if self not in known:
-                    known[self] = name
-                    node.register_prehook(lambda grads: self._set_backward_module(name))
-
-        self._undo += [
-            register_module_forward_pre_hook(enter).remove,
-            register_module_forward_hook(leave, always_call=True).remove,
-        ]
-
-    def _set_backward_module(self, name: str) -> None:
-        self._backward_module = name
-
-    def _follow_optimizer(self) -> None:
-        def before(*_: Any) -> None:
-            self._mark_results()
-            self._in_optimizer = True
-
-        def after(*_: Any) -> None:
-            self._in_optimizer = False
-            self._mark_results()
-
-        if self._optimizer is not None:
-            self._undo += [
-                self._optimizer.register_step_pre_hook(before).remove,
-                self._optimizer.register_step_post_hook(after).remove,
-            ]
-
     def _follow_resizes(self) -> None:
         """A storage resized by its own method passes no operator, yet frees memory at once."""
-        original = torch.UntypedStorage.resize_
+        original = self._resize = torch.UntypedStorage.resize_
 
         def resize_(storage: torch.UntypedStorage, size: int) -> Any:
             result = original(storage, size)
-            self._time += 1
+            self.time += 1
             self._resized(storage)
             self._settle("storage.resize_")
             return result
 
         torch.UntypedStorage.resize_ = resize_  # type: ignore
-        self._undo.append(lambda: setattr(torch.UntypedStorage, "resize_", original))
-
-
-def storages(tree: Any) -> Iterator[torch.UntypedStorage]:
-    """The storages of all tensors in nested containers, one for each tensor."""
-    for leaf in tree_leaves(tree):
-        # Meta tensors have sizes but no memory, and sparse ones no storage of their own.
-        if isinstance(leaf, Tensor) and leaf.layout == torch.strided and not leaf.is_meta:
-            yield leaf.untyped_storage()

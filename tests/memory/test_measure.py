@@ -56,7 +56,9 @@ def test_the_meter_measures_a_run_as_it_is():
     train(meter, model, optimizer, 1)
     assert meter.report is None
     train(meter, model, optimizer, 1)
-    assert meter.report.peak_bytes == measure_peak(kth("regular"), CLIP, device="cpu").peak_bytes
+    # measure_peak keeps the scores until the optimiser's step, as a trainer does.
+    own = measure_peak(kth("regular"), CLIP, device="cpu")
+    assert meter.report.peak_bytes == pytest.approx(own.peak_bytes, rel=1e-4)
     report = meter.report
     train(meter, model, optimizer, 1)
     assert meter.report is report

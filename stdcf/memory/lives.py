@@ -1,0 +1,73 @@
+"""The life of one storage, and how to find the storages of anything."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_on_host: ContextVar[bool] = ContextVar("on_host", default=False)
+
+
+@dataclass(slots=True)
+class Life:
+    """One storage from birth to death; times are numbers of operators, deaths exclusive.
+
+    Attributes:
+        category: one of `tracker.CATEGORIES`; None until it is known.
+        on_host: it lies in the host's memory, not in the device's.
+    """
+
+    n_bytes: int
+    category: str | None
+    born: int
+    born_in: str
+    passes_before_birth: int
+    on_host: bool = False
+    died: int | None = None
+    passes_before_death: int | None = None
+
+    def alive_at(self, time: int) -> bool:
+        return self.born <= time and (self.died is None or self.died > time)
+
+    def final_category(self) -> str:
+        if self.category is not None:
+            return self.category
+        # What forward makes and a backward pass finds is kept for it; the rest was passing.
+        if self.born_in == "forward" and self.passes_before_death != self.passes_before_birth:
+            return "activations"
+        return "temporaries"
+
+
+@contextmanager
+def on_host() -> Iterator[None]:
+    """Storages made within lie in the host's memory, whatever their tensors' device.
+
+    On CPU a tracker plays the device, so that what is sent to the host must be told from the rest.
+    """
+    token = _on_host.set(True)
+    try:
+        yield
+    finally:
+        _on_host.reset(token)
+
+
+def makes_on_host() -> bool:
+    """Whether `on_host` is in force."""
+    return _on_host.get()
+
+
+def storages(tree: Any) -> Iterator[torch.UntypedStorage]:
+    """The storages of all tensors in nested lists, tuples and dicts, one for each tensor."""
+    if isinstance(tree, Tensor):
+        # Meta tensors have sizes but no memory, and sparse ones no storage of their own.
+        if tree.layout == torch.strided and not tree.is_meta:
+            yield tree.untyped_storage()
+    elif isinstance(tree, list | tuple):
+        for item in tree:
+            yield from storages(item)
+    elif isinstance(tree, dict):
+        yield from storages(list(tree.values()))

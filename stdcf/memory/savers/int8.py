@@ -1,0 +1,99 @@
+"""Saved tensors in 8 bits a value."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stdcf.memory.savers.packing import Packing
+from stdcf.memory.savers.saver import Saver
+
+# Values that share a scale, the first number that divides a tensor's.
+BLOCKS = (256, 128, 64, 32)
+# Smaller tensors are not worth the work.
+MIN_VALUES = 2**14
+_LEVELS = 255
+
+
+@dataclass(eq=False)
+class _Quantised:
+    """Values in memory order: low + level · scale, one pair a block."""
+
+    levels_NK: Tensor  # noqa: N815
+    low_N1: Tensor  # noqa: N815
+    scale_N1: Tensor  # noqa: N815
+    like: tuple[torch.Size, tuple[int, ...], torch.dtype]
+
+    def unpack(self) -> Tensor:
+        size, stride, dtype = self.like
+        values = torch.empty_strided(size, stride, dtype=dtype, device=self.levels_NK.device)
+        flat_NK = _in_blocks(values, self.levels_NK.shape[1])
+        for part in _parts(flat_NK):
+            real_NK = self.levels_NK[part] * self.scale_N1[part]
+            flat_NK[part] = real_NK.add_(self.low_N1[part])
+        return values
+
+
+class Int8(Saver):
+    """Keeps floating-point tensors that are saved for backward in 8 bits, scaled by block.
+
+    A block is 256 values that lie side by side (fewer where that does not divide their number). A
+    value is off by at most its block's range / 255: half a step of rounding, except that what is
+    above the least value never becomes the least value, so that ReLU's zeros and positives stay
+    what they are. Forward is untouched; only gradients see the error. What checkpoint or recompute
+    start again from stays exact.
+    """
+
+    name = "int8"
+    gradients = "of saved values that are off by up to 1/255 of their block's range"
+    costs = "quantising and back"
+
+    def forward(
+        self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
+    ) -> AbstractContextManager[object]:
+        # An error in what others are computed from would grow with every layer.
+        packing.packers.append(lambda t: None if packing.is_source(t) else quantise(t))
+        return nullcontext()
+
+
+def quantise(tensor: Tensor) -> _Quantised | None:
+    """A tensor in 8 bits; None if it is no dense floating-point tensor of some size."""
+    n = tensor.numel()
+    block = next((size for size in BLOCKS if n % size == 0), None)
+    if block is None or n < MIN_VALUES or not tensor.is_floating_point() or not _is_dense(tensor):
+        return None
+    flat_NK = _in_blocks(tensor, block)
+    low_N1 = flat_NK.amin(1, keepdim=True).float()
+    scale_N1 = (flat_NK.amax(1, keepdim=True) - low_N1).div_(_LEVELS)
+    # Of a block of equal values the scale is 0, and so is every difference.
+    divisor_N1 = scale_N1.clamp_min(torch.finfo(torch.float32).tiny)
+    levels_NK = torch.empty(flat_NK.shape, dtype=torch.uint8, device=tensor.device)
+    for part in _parts(flat_NK):
+        above_NK = flat_NK[part] - low_N1[part]
+        is_above_NK = above_NK > 0
+        steps_NK = above_NK.div_(divisor_N1[part]).round_()
+        levels_NK[part] = torch.maximum(steps_NK, is_above_NK)
+    return _Quantised(levels_NK, low_N1, scale_N1, (tensor.shape, tensor.stride(), tensor.dtype))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its values fill a stretch of memory, in any order of the axes."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _in_blocks(tensor: Tensor, block: int) -> Tensor:
+    """A view in memory order, [N, block]."""
+    return tensor.as_strided((tensor.numel() // block, block), (block, 1))
+
+
+def _parts(flat_NK: Tensor) -> list[slice]:
+    """At most four, so that what stands between float and byte stays small."""
+    n, block = flat_NK.shape
+    size = max(-(-n // 4), 2**20 // block)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -1,0 +1,40 @@
+"""Savers from their names."""
+
+from collections.abc import Callable, Sequence
+
+from stdcf.errors import UserError
+from stdcf.memory.savers.accumulate import Accumulate
+from stdcf.memory.savers.autocast import Bf16
+from stdcf.memory.savers.budget import Budget
+from stdcf.memory.savers.checkpoint import Checkpoint
+from stdcf.memory.savers.int8 import Int8
+from stdcf.memory.savers.names import NAMES, read_words
+from stdcf.memory.savers.offload import Offload
+from stdcf.memory.savers.recompute import Recompute
+from stdcf.memory.savers.saver import Saver
+
+SAVERS: dict[str, Callable[..., Saver]] = {
+    "bf16": Bf16,
+    "recompute": Recompute,
+    "checkpoint": Checkpoint,
+    "accumulate": Accumulate,
+    "int8": Int8,
+    "offload": Offload,
+    "budget": Budget,
+}
+
+
+def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
+    """Savers from words such as "checkpoint" and "accumulate=4"; a saver stays as it is.
+
+    Raises:
+        UserError: for an unknown or repeated name, or a number that is missing or wrong.
+    """
+    given = [word for word in words if isinstance(word, Saver)]
+    texts = words if isinstance(words, str) else [w for w in words if isinstance(w, str)]
+    found = {saver.name: saver for saver in given}
+    for name, number in read_words(texts).items():
+        if name in found:
+            raise UserError(f"saver {name} is named twice")
+        found[name] = SAVERS[name]() if number is None else SAVERS[name](number)
+    return tuple(found[name] for name in NAMES if name in found)

@@ -1,0 +1,150 @@
+"""Normalised and activated maps that are computed again rather than kept."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from stdcf.memory.lives import storages
+from stdcf.memory.savers.packing import Packed, Packing, is_suspended
+from stdcf.memory.savers.saver import Saver
+
+# These keep their input for their own backward, so their output need not be kept beside it.
+_KEEP_INPUT = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.gelu, F.silu, F.hardswish})
+# ReLU keeps its output; where its input can be had again, so can that.
+_RELUS = frozenset({F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
+
+
+class Recompute(Saver):
+    """Keeps one map of a normalisation and its activation rather than two.
+
+    A normalisation keeps its input for backward, and the next layer keeps the normalised, activated
+    map. The latter is computed again from the former, by the same operators, so no bit differs;
+    running statistics are not touched again. In-place ABN (Rota Bulò et al. 2018) saves as much by
+    inverting the operators, which needs an activation that can be inverted.
+    """
+
+    name = "recompute"
+    costs = "normalisation and activation again"
+
+    @contextmanager
+    def forward(self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing) -> Iterator[None]:
+        with _Watch(packing) as watch:
+            packing.packers.append(watch.pack)
+            yield
+
+
+@dataclass(eq=False)
+class _Recipe:
+    """A function of one kept tensor."""
+
+    source: Tensor | Packed
+    function: Callable[[Tensor], Tensor]
+    autocast: bool
+
+    def unpack(self) -> Tensor:
+        source = self.source if isinstance(self.source, Tensor) else self.source.unpack()
+        with (
+            torch.no_grad(),
+            torch.autocast(source.device.type, torch.bfloat16, enabled=self.autocast),
+        ):
+            return self.function(source)
+
+
+class _Watch(TorchFunctionMode):
+    """Sees normalisations and activations run, and packs what they make as recipes."""
+
+    def __init__(self, packing: Packing) -> None:
+        super().__init__()
+        self._packing = packing
+        self._recipes: dict[int, tuple[weakref.ref[Any], int, torch.Size, _Recipe]] = {}
+        self._coming: _Recipe | None = None
+
+    def pack(self, tensor: Tensor) -> _Recipe | None:
+        return self._coming or self._recipe_of(tensor)
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        relu = func in _RELUS
+        if not (relu or func in _KEEP_INPUT) or is_suspended() or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        source: Tensor = args[0] if args else kwargs["input"]
+        known = self._recipe_of(source)
+        if relu:
+            return self._relu(func, args, kwargs, known, _autocasts(source))
+        self._packing.compute_from(source)
+        out = func(*args, **kwargs)
+        # Where autocast changed the type, something else than the source was kept.
+        if out.requires_grad and out.dtype == source.dtype:
+            again = partial(_again, func, args[1:], _without_input(kwargs))
+            kept = known or self._packing.pack(source)
+            self._remember(out, _Recipe(kept, again, _autocasts(source)))
+        return out
+
+    def _relu(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: _Recipe | None,
+        autocast: bool,
+    ) -> Tensor:
+        if known is None:
+            return func(*args, **kwargs)
+        # In place, for what a recipe gives is nobody else's.
+        recipe = _Recipe(known, torch.relu_, autocast)
+        # ReLU saves its result before it returns it.
+        self._coming = recipe
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            self._coming = None
+        self._remember(out, recipe)
+        return out
+
+    def _recipe_of(self, tensor: Tensor) -> _Recipe | None:
+        storage = next(storages(tensor), None)
+        if storage is None or storage._cdata not in self._recipes:
+            return None
+        ref, version, shape, recipe = self._recipes[storage._cdata]
+        same = ref() is storage and version == tensor._version and shape == tensor.shape
+        return recipe if same else None
+
+    def _remember(self, tensor: Tensor, recipe: _Recipe) -> None:
+        for storage in storages(tensor):
+            key = storage._cdata
+            # Once nobody reads the map any more, its recipe must not hold the source.
+            ref = weakref.ref(storage, partial(self._forget, key))
+            self._recipes[key] = ref, tensor._version, tensor.shape, recipe
+
+    def _forget(self, key: int, ref: weakref.ref[Any]) -> None:
+        # Another storage may have the address by now.
+        if key in self._recipes and self._recipes[key][0] is ref:
+            del self._recipes[key]
+
+
+def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], source: Tensor) -> Tensor:
+    if func is F.batch_norm and kwargs.get("training"):
+        args = (None, None, *args[2:])
+    return func(source, *args, **kwargs)
+
+
+def _without_input(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name != "input"}
+
+
+def _autocasts(tensor: Tensor) -> bool:
+    return torch.is_autocast_enabled(tensor.device.type)

@@ -1,0 +1,40 @@
+"""What every memory saver has in common."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from stdcf.memory.savers.packing import Packing
+
+
+class Saver:
+    """A way to train in less memory; one small class each, and any of them go together.
+
+    Attributes:
+        name: as it stands in a spec; a number may follow, as in "accumulate=4".
+        gradients: how they compare with the plain step's.
+        costs: what a step takes beyond the multiplications that `LifeTracker.macs` counts; "" if
+            nothing.
+        compiles: it compiles the model, which no tracker can look into.
+        micro_batches: how many parts a batch is learnt in, one after the other.
+    """
+
+    name: ClassVar[str]
+    gradients: ClassVar[str] = "the same bits"
+    costs: ClassVar[str] = ""
+    compiles: ClassVar[bool] = False
+    micro_batches: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+    def forward(
+        self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
+    ) -> AbstractContextManager[object]:
+        """Around the forward pass of one micro-batch in training.
+
+        Args:
+            packing: to whose packers the saver may add its own.
+        """
+        return nullcontext()
