@@ -1,5 +1,6 @@
-"""Fixed-length clips cut from decoded videos."""
+"""Fixed-length clips: what the trainer and the tests ask of them, and those of decoded videos."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stdcf.data.cache import read_frames
+from stdcf.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,54 @@ def window(start: int, num_frames: int, clip_frames: int) -> np.ndarray:
     return np.minimum(np.arange(start, start + clip_frames), num_frames - 1)
 
 
-class ClipDataset(Dataset):
+class Clips(Dataset, ABC):
+    """Labelled clips of one shape.
+
+    Attributes:
+        labels, video_of_clip: int64 [N], of each item.
+        decodes: clips are decoded when they are asked for, so worker processes pay.
+    """
+
+    video_names: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    video_of_clip: np.ndarray
+    decodes: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of every clip."""
+
+    @abstractmethod
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Any, ...]:
+        """(clips uint8 [B, C, T, H, W], labels int64 [B], videos int64 [B]) in one gather.
+
+        Where videos may turn out to be broken, the fourth is a list of (name, reason) of those
+        whose clips are left out.
+        """
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        """(clip uint8 [C, T, H, W], label, video); of an item with several clips the middle one."""
+        clip_BCTHW, label_B, video_B, *broken = self.__getitems__([index])
+        if len(clip_BCTHW) == 0:
+            name, reason = broken[0][0]
+            raise UserError(f"{name}: {reason}. Copy it again, or take it out.")
+        return clip_BCTHW[len(clip_BCTHW) // 2], int(label_B[0]), int(video_B[0])
+
+    def describe(self, index: int) -> str:
+        """Where an item's clip lies in its video, for a preview."""
+        return ""
+
+    def drawn(self, *numbers: int) -> "Clips":
+        """The clips of an epoch, where they are random: the same for the same numbers."""
+        return self
+
+
+class ClipDataset(Clips):
     """Fixed-length clips cut from decoded videos (uint8, memory-mapped).
 
     videos: a cache file or an array uint8 [F, C, H, W] for each video, all of one C, H and W.
@@ -81,17 +130,13 @@ class ClipDataset(Dataset):
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
-        """(C, T, H, W) of every clip."""
         _, channels, height, width = self._frames(0).shape
         return channels, self.plan.frames.shape[1], height, width
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        """(clip uint8 [C, T, H, W], label, video)."""
-        clip_BCTHW, label_B, video_B = self.__getitems__([index])
-        return clip_BCTHW[0], int(label_B[0]), int(video_B[0])
+    def describe(self, index: int) -> str:
+        return f"from frame {int(self.plan.frames[index, 0])}"
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """(clips uint8 [B, C, T, H, W], labels int64 [B], videos int64 [B]) in one gather."""
         chosen = np.asarray(indices, np.int64)
         clip_BCTHW = np.empty((len(chosen), *self.clip_shape), np.uint8)
         for row, index in enumerate(chosen):

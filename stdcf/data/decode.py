@@ -21,6 +21,18 @@ _LUMA_FIRST = frozenset(
 _FRAMES_A_CHUNK = 32
 
 
+class BrokenVideo(UserError):
+    """A video that cannot be decoded.
+
+    Attributes:
+        reason: why, without the file's name.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"Cannot decode {path}: {reason}. Copy it again, or take it out.")
+        self.reason = reason
+
+
 def decode_video(path: Path, size: tuple[int, int], channels: int = 1) -> np.ndarray:
     """All frames of the first video stream in decoded order: uint8 [F, C, H, W].
 
@@ -54,14 +66,14 @@ def _pictures(path: Path, channels: int) -> Iterator[np.ndarray]:
         raise UserError(f"Decoding {path} needs PyAV: pip install av.") from error
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
-    shortfall = _shortfall(path)
+    shortfall = shortfall_of(path)
     if shortfall and path.suffix.lower() != ".avi":
-        raise _broken(path, shortfall)
+        raise BrokenVideo(path, shortfall)
     decoded = 0
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
             if not container.streams.video:
-                raise _broken(path, "it holds no video stream")
+                raise BrokenVideo(path, "it holds no video stream")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             packets = 0
@@ -69,20 +81,20 @@ def _pictures(path: Path, channels: int) -> Iterator[np.ndarray]:
                 packets += packet.size > 0
                 for frame in packet.decode():
                     if frame.is_corrupt:
-                        raise _broken(path, shortfall or f"frame {decoded} is damaged")
+                        raise BrokenVideo(path, shortfall or f"frame {decoded} is damaged")
                     yield _picture(frame, channels)
                     decoded += 1
             # Packets are counted, since one may hold no picture (HMDB51's last ones), and in AVI
             # alone: WebM's header says 0, and MP4's counts what an edit list cuts away.
             if container.format.name == "avi" and packets < stream.frames:
-                raise _broken(
+                raise BrokenVideo(
                     path, f"truncated, {packets} of the {stream.frames} frames its header states"
                 )
     except av.FFmpegError as error:
         reason = shortfall or error.strerror or type(error).__name__
-        raise _broken(path, f"{reason}, after {decoded} frames") from error
+        raise BrokenVideo(path, f"{reason}, after {decoded} frames") from error
     if decoded == 0:
-        raise _broken(path, "it holds no frame")
+        raise BrokenVideo(path, "it holds no frame")
 
 
 def _picture(frame: Any, channels: int) -> np.ndarray:
@@ -97,12 +109,8 @@ def _picture(frame: Any, channels: int) -> np.ndarray:
     return np.rot90(picture_CHW, round(frame.rotation / 90) % 4, axes=(1, 2))
 
 
-def _shortfall(path: Path) -> str | None:
+def shortfall_of(path: Path) -> str | None:
     file_bytes, promised = path.stat().st_size, promised_bytes(path)
     if promised is None or promised <= file_bytes:
         return None
     return f"truncated, {file_bytes} of the {promised} bytes its header states"
-
-
-def _broken(path: Path, reason: str) -> UserError:
-    return UserError(f"Cannot decode {path}: {reason}. Copy it again, or take it out.")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stdcf.data.cache import CachedVideo
-from stdcf.data.clips import ClipDataset, ClipPlan, plan_runs, window, window_starts
+from stdcf.data.clips import ClipDataset, ClipPlan, Clips, plan_runs, window, window_starts
 from stdcf.data.decode import DECODER_VERSION
+from stdcf.data.transforms import EQUAL, Pixels
 from stdcf.errors import UserError
 
 
@@ -18,15 +19,17 @@ class VideoData:
 
     manifest: SHA-256 (hex) of all that determines the clips: relative names, content hashes,
     labels, split, size and options, never a path. notes: one-line facts that the user should know.
+    pixels: with which clips are normalised.
     """
 
     name: str
     classes: tuple[str, ...]
-    train: ClipDataset
-    test: ClipDataset
+    train: Clips
+    test: Clips
     manifest: str
     notes: tuple[str, ...]
     synthetic: bool = False
+    pixels: Pixels = EQUAL
 
 
 @dataclass(frozen=True)

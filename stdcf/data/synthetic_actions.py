@@ -21,7 +21,7 @@ import numpy as np
 
 from stdcf.data import kth
 from stdcf.data.cache import Progress, default_cache_dir
-from stdcf.data.clips import ClipDataset, ClipPlan
+from stdcf.data.clips import ClipDataset, ClipPlan, Clips
 from stdcf.data.kth_sequences import TRAIN_PERSONS, VALIDATION_PERSONS, Counting
 from stdcf.data.splits import VideoData
 from stdcf.data.synthetic_figures import FPS, Look, background, film
@@ -204,7 +204,8 @@ def load(
     return replace(data, name=NAME, notes=(*data.notes, note), synthetic=True)
 
 
-def _thinned(clips: ClipDataset, kept: Array) -> ClipDataset:
+def _thinned(clips: Clips, kept: Array) -> ClipDataset:
+    assert isinstance(clips, ClipDataset), "KTH's clips are cut from decoded videos"
     plan = ClipPlan(clips.plan.videos[:, kept], clips.plan.frames[:, kept])
     labels = [clips.classes.index(name.split("/")[0]) for name in clips.video_names]
     return ClipDataset(clips.videos, clips.video_names, labels, clips.classes, plan)

@@ -16,8 +16,8 @@ Array = NDArray[Any]
 ACTIONS = ("walking", "jogging", "running", "boxing", "handclapping", "handwaving")
 GAITS = ACTIONS[:3]
 
-# Cycles per second. A gait looks the same after half a cycle, so the three flicker at 3.2-4.4,
-# 5.1-6.2 and 7.5-9 Hz: apart at 25 frames per second, folded onto each other at 12.5.
+# Cycles per second. A gait looks the same after half a cycle, so the three flicker at 1.8-2.4,
+# 4.4-5.4 and 9.6-11 Hz: apart at 25 frames per second; at 12.5 running folds onto walking.
 TEMPO_HZ = {
     "walking": (0.9, 1.2),
     "jogging": (2.2, 2.7),

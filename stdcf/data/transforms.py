@@ -1,5 +1,7 @@
 """From stored clips to what a stage trains on: half size, half time, normalised floats."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,9 +11,33 @@ PIXEL_MEAN = 0.45
 PIXEL_STD = 0.225
 
 
-def to_float(clip_BCTHW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 clips to floats: (x/255 - PIXEL_MEAN) / PIXEL_STD."""
-    return clip_BCTHW.to(dtype).sub_(255 * PIXEL_MEAN).div_(255 * PIXEL_STD)
+@dataclass(frozen=True)
+class Pixels:
+    """Mean and standard deviation of pixels in [0, 1]: one for all channels, or one for each."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+EQUAL = Pixels((PIXEL_MEAN,), (PIXEL_STD,))
+# Those with which timm's and torchvision's weights were trained.
+IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def to_float(
+    clip_BCTHW: Tensor, dtype: torch.dtype = torch.float32, pixels: Pixels = EQUAL
+) -> Tensor:
+    """uint8 clips to floats: (x/255 - mean) / std."""
+    x_BCTHW = clip_BCTHW.to(dtype)
+    if len(pixels.mean) == 1:
+        return x_BCTHW.sub_(255 * pixels.mean[0]).div_(255 * pixels.std[0])
+    mean_C111, std_C111 = (
+        torch.tensor([255 * value for value in values], dtype=dtype, device=x_BCTHW.device).view(
+            -1, 1, 1, 1
+        )
+        for values in (pixels.mean, pixels.std)
+    )
+    return x_BCTHW.sub_(mean_C111).div_(std_C111)
 
 
 def resize_space(clip_BCTHW: Tensor, scale: float) -> Tensor:

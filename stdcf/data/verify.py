@@ -1,13 +1,21 @@
 """What is broken or missing in a data set's folder."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdcf.data import kth_sequences, video_folder, weizmann
+from stdcf.data import (
+    frame_folder,
+    kinetics,
+    kth_sequences,
+    something,
+    video_folder,
+    weizmann,
+)
 from stdcf.data.cache import Progress
-from stdcf.data.decode import count_frames
+from stdcf.data.decode import BrokenVideo, count_frames
+from stdcf.data.listing import Listing
 from stdcf.data.roots import data_root
 from stdcf.errors import UserError
 
@@ -22,10 +30,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class _Expected:
-    """A file and the frames that it must have at least."""
+    """A file, the frames that it must have at least, and what counts them by decoding all."""
 
     file: Path
     frames: int = 1
+    count: Callable[[Path], int] = count_frames
 
 
 def find_faults(
@@ -37,7 +46,8 @@ def find_faults(
 ) -> tuple[int, list[Fault]]:
     """(number of sound videos, faults) of a data set, by decoding every frame of every video.
 
-    name: "kth", "weizmann" or "video_folder". Nothing is written, the cache included.
+    name: one of those in the error's list. Nothing is written, the cache included. A name in the
+    data set's own lists that has no file counts as a fault, "missing".
     """
     if name not in _EXPECTED:
         raise UserError(f"Cannot verify {name!r}: choose {', '.join(_EXPECTED)}.")
@@ -57,7 +67,9 @@ def find_faults(
 
 def _fault(expected: _Expected) -> str | None:
     try:
-        frames = count_frames(expected.file)
+        frames = expected.count(expected.file)
+    except BrokenVideo as error:
+        return error.reason
     except UserError as error:
         return str(error)
     if frames < expected.frames:
@@ -88,8 +100,26 @@ def _video_folder(folder: Path) -> tuple[list[_Expected], list[Fault]]:
     return found, []
 
 
+def _listed(listing: Listing) -> tuple[list[_Expected], list[Fault]]:
+    found = [
+        _Expected(
+            videos.root / name, count=frame_folder.check if videos.are_folders else count_frames
+        )
+        for videos in listing.files.values()
+        for name in videos.names
+    ]
+    return found, _missing(listing.missing)
+
+
 def _missing(files: Iterable[str]) -> list[Fault]:
     return [Fault(file, "missing") for file in files]
 
 
-_EXPECTED = {"kth": _kth, "weizmann": _weizmann, "video_folder": _video_folder}
+_EXPECTED: dict[str, Callable[[Path], tuple[list[_Expected], list[Fault]]]] = {
+    "kth": _kth,
+    "weizmann": _weizmann,
+    "video_folder": _video_folder,
+    "kinetics400": lambda folder: _listed(kinetics.find(folder)),
+    "something_v1": lambda folder: _listed(something.find(1, folder)),
+    "something_v2": lambda folder: _listed(something.find(2, folder)),
+}

@@ -5,34 +5,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.clips import ClipDataset
+from stdcf.data.clips import Clips
 from stdcf.data.loader import batches
 from stdcf.layers import set_dilation
+from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.stage import Dilation
 from stdcf.training.step import Numerics
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Fractions in [0, 1] and how many they are of."""
+    """Fractions in [0, 1] and how many they are of; top-5 where whole videos are tested."""
 
     clip: float
     video: float
     num_clips: int
     num_videos: int
+    video_top5: float | None = None
 
 
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    dataset: ClipDataset,
+    dataset: Clips,
     dilation: Dilation,
     numerics: Numerics,
     *,
     batch_size: int = 16,
-    num_workers: int = 0,
+    num_workers: int | None = 0,
+    ranks: Ranks = ALONE,
 ) -> Accuracy:
     """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips.
+
+    Each process scores its share of the clips, every clip once; all of them get the whole result.
 
     Raises:
         FloatingPointError: if a score is NaN, which would count as some class.
@@ -40,11 +45,16 @@ def evaluate(
     set_dilation(model, *dilation)
     model.eval()
     scores: list[Tensor] = []
-    for clip_BCTHW, _, _ in batches(dataset, batch_size, num_workers=num_workers):
+    order = range(ranks.rank, len(dataset), ranks.size)
+    for clip_BCTHW, _, _ in batches(dataset, batch_size, order=order, num_workers=num_workers):
         with numerics.autocast():
             logits_BK = model(numerics.prepare(clip_BCTHW))
         scores.append(logits_BK.float().softmax(1).cpu())
-    scores_NK = torch.cat(scores)
+    # A set of fewer clips than processes leaves some of these without any.
+    parts = [torch.cat(part) for part in ranks.gather(scores) if part]
+    scores_NK = parts[0].new_empty(len(dataset), parts[0].shape[1])
+    for rank, part in enumerate(parts):
+        scores_NK[rank :: ranks.size] = part
     if not scores_NK.isfinite().all():
         raise FloatingPointError("scores of the test are nan")
     labels_N = torch.from_numpy(dataset.labels)

@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -32,6 +33,7 @@ class Stage(BaseModel):
             normalisation and the classifier are in no part and always learn.
         epochs: passes over the training clips.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        weight_decay: the optimiser's; None is its own default (0.01 for "adamw", else 0).
         fresh_optimizer: start with empty optimiser state; False goes on with the last stage's.
         lr: learning rate of the first epoch.
         warmup_epochs: the first epochs, in which the rate rises linearly to `lr`.
@@ -48,6 +50,7 @@ class Stage(BaseModel):
     test_dilation: Dilation = (1, 1)
     trains: tuple[Part, ...] = ALL_PARTS
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: NonNegativeFloat | None = None
     fresh_optimizer: bool = True
     epochs: PositiveInt
     lr: PositiveFloat
@@ -124,12 +127,16 @@ def itsl(
     milestones: Sequence[int] = (),
     beta: int = 2,
     gamma: int = 2,
+    **options: Any,
 ) -> tuple[Stage, ...]:
     """Iterative two-stage learning (Algorithm 1 with §2.3's dilations), one setting for all stages.
 
     Stage-t trains φ and α on full-time clips of size H/β × W/β, temporal atoms dilated by γ;
     stage-s trains ψ and α on full-size clips of T/γ frames, spatial atoms dilated by β. Tests are
     on full-size clips with both dilated.
+
+    Args:
+        options: further fields of every `Stage`.
 
     Raises:
         ValueError: for iterations, beta or gamma below 1.
@@ -150,6 +157,7 @@ def itsl(
                 epochs=epochs,
                 lr=lr,
                 milestones=tuple(milestones),
+                **options,
             )
         )
         stages.append(
@@ -162,6 +170,7 @@ def itsl(
                 epochs=epochs,
                 lr=lr,
                 milestones=tuple(milestones),
+                **options,
             )
         )
     return tuple(stages)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.transforms import resize_space, stride_time, to_float
+from stdcf.data.transforms import EQUAL, Pixels, resize_space, stride_time, to_float
 from stdcf.training.prepare import to_channels_last
 from stdcf.training.stage import Stage
 
@@ -19,11 +19,13 @@ class Numerics:
         device: "cpu" or "cuda:0".
         amp: bfloat16 autocast; parameters and optimiser stay in float32.
         channels_last: channels_last_3d, the faster layout for float32 on CPU.
+        pixels: with which clips are normalised.
     """
 
     device: torch.device
     amp: bool = False
     channels_last: bool = True
+    pixels: Pixels = EQUAL
 
     def autocast(self) -> AbstractContextManager:
         """bfloat16 autocast if the run asks for it."""
@@ -38,7 +40,8 @@ class Numerics:
         """uint8 clips as a stage's normalised float32 input; full size without a stage."""
         if stage is not None:
             clip_BCTHW = stride_time(clip_BCTHW, stage.temporal_stride)
-        x_BCTHW = to_float(clip_BCTHW.to(self.device, non_blocking=True))
+        clip_BCTHW = clip_BCTHW.to(self.device, non_blocking=True)
+        x_BCTHW = to_float(clip_BCTHW, pixels=self.pixels)
         if stage is not None:
             x_BCTHW = resize_space(x_BCTHW, stage.spatial_scale)
         layout = torch.channels_last_3d if self.channels_last else torch.contiguous_format

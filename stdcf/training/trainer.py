@@ -14,9 +14,15 @@ from torch.nn import functional as F
 
 from stdcf.data.loader import batches
 from stdcf.data.splits import VideoData
-from stdcf.memory.measure import StepMeter
+from stdcf.data.streamed import VideoViews
+from stdcf.errors import UserError
+from stdcf.memory.meter import StepMeter
+from stdcf.memory.savers import Saver, learn
+from stdcf.memory.tracker import CapExceeded
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
-from stdcf.training.evaluate import evaluate
+from stdcf.training.distributed import ALONE, Ranks
+from stdcf.training.evaluate import Accuracy, evaluate
+from stdcf.training.multiview import evaluate_views
 from stdcf.training.prepare import apply_stage
 from stdcf.training.stage import Stage
 from stdcf.training.step import Numerics
@@ -58,11 +64,13 @@ class History:
         epochs: one row an epoch.
         stages: one row a stage, tested on full-size clips after its last epoch.
         peaks: each stage's MemoryReport, of its second step.
+        broken: name -> reason of each video that could not be decoded and was left out.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     peaks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 class Trainer:
@@ -73,7 +81,9 @@ class Trainer:
         folder: where checkpoint.pt and each stage's weights (stage-NAME.pt) are kept.
         on_progress: called after every step.
         should_stop: asked after every step; True writes a checkpoint and raises `Stopped`.
-        cap_bytes: limit on one training step's live tensor bytes (CPU).
+        savers: the memory savers of a training step; see `stdcf.memory.savers`.
+        cap_bytes: limit on live tensor bytes (CPU), of a training step and of a test.
+        ranks: the processes that train it together, batch_size being of all of them.
 
     The result depends on the seed alone: not on num_workers, nor on where it was stopped and
         resumed.
@@ -89,12 +99,14 @@ class Trainer:
         seed: int,
         numerics: Numerics,
         folder: Path,
-        num_workers: int = 0,
+        num_workers: int | None = 0,
+        savers: Sequence[Saver] = (),
         cap_bytes: int | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         should_stop: Callable[[], bool] = lambda: False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.model = numerics.place(model)
+        self.model = numerics.place(ranks.synchronised(model))
         self.data = data
         self.stages = list(stages)
         self.batch_size = batch_size
@@ -102,9 +114,11 @@ class Trainer:
         self.numerics = numerics
         self.folder = folder
         self.num_workers = num_workers
+        self.savers = savers
         self.cap_bytes = cap_bytes
         self.on_progress = on_progress
         self.should_stop = should_stop
+        self.ranks = ranks
 
         self.history = History()
         self.stage_index = self.epoch = self.step = 0
@@ -139,6 +153,7 @@ class Trainer:
 
     def _enter_stage(self) -> None:
         apply_stage(self.model, self.stage)
+        self.network = self.ranks.wrap(self.model)
         if self.stage.fresh_optimizer:
             self.optimizer = self._new_optimizer()
         # Counted from the stage's first step, so that a resumed run measures the same one.
@@ -164,7 +179,11 @@ class Trainer:
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         # Over all parameters: a frozen one has no gradient, so it gets no state and does not move.
-        return OPTIMIZERS[self.stage.optimizer](self.model.parameters(), lr=self.stage.lr)
+        decay = self.stage.weight_decay
+        options = {} if decay is None else {"weight_decay": decay}
+        return OPTIMIZERS[self.stage.optimizer](
+            self.model.parameters(), lr=self.stage.lr, **options
+        )
 
     def _train_epoch(self) -> None:
         stage = self.stage
@@ -174,7 +193,8 @@ class Trainer:
         if self.step == 0:
             self.sums = _Sums()
             # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
-            torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch))
+            rank = [] if self.ranks.is_first else [self.ranks.rank]
+            torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch, *rank))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.lr_at(self.epoch)
         self.model.train()
@@ -182,9 +202,17 @@ class Trainer:
         remaining = order[self.step * self.batch_size :]
         started = perf_counter()
         for clip, label, _ in batches(
-            self.data.train, self.batch_size, order=remaining, num_workers=self.num_workers
+            self.data.train.drawn(self.seed, self.stage_index, self.epoch),
+            self.batch_size,
+            order=remaining,
+            num_workers=self.num_workers,
+            on_broken=self._note_broken,
+            share=self.ranks.share,
         ):
-            self._train_step(clip, label)
+            shares = self.ranks.gather(len(label))
+            # Where all clips of one process are broken, the others cannot go without it.
+            if all(shares):
+                self._train_step(clip, label, sum(shares))
             self.step += 1
             seconds = self.sums.seconds + perf_counter() - started
             self.on_progress(
@@ -198,11 +226,18 @@ class Trainer:
                     self.sums.clips / seconds,
                 )
             )
-            if self.should_stop():
+            if self.ranks.any(self.should_stop()):
                 self.sums.seconds = seconds
                 self._save()
                 raise Stopped
         self.sums.seconds += perf_counter() - started
+        for broken in self.ranks.gather(self.history.broken):
+            self.history.broken |= broken
+        if self.sums.clips == 0:
+            raise UserError(
+                f"no training video of {self.data.name} can be decoded: python -m suites.data "
+                f"verify {self.data.name} says why"
+            )
         self.history.epochs.append(
             {
                 "stage": stage.name,
@@ -215,42 +250,45 @@ class Trainer:
             }
         )
         self.epoch, self.step = self.epoch + 1, 0
-        if self.epoch < stage.epochs:
-            self._save()
+        # After the last epoch too: testing whole videos takes hours.
+        self._save()
 
-    def _train_step(self, clip: torch.Tensor, label: torch.Tensor) -> None:
+    def _train_step(self, clip: torch.Tensor, label: torch.Tensor, all_clips: int) -> None:
         x_BCTHW = self.numerics.prepare(clip, self.stage)
         label = label.to(self.numerics.device)
+        learnt = _Learnt()
         with self.meter.step(x_BCTHW, label):
-            with self.numerics.autocast():
-                logits_BK = self.model(x_BCTHW)
-                loss = F.cross_entropy(logits_BK, label)
-            loss.backward()
+            learn(
+                self.network,
+                x_BCTHW,
+                label,
+                F.cross_entropy,
+                self.savers,
+                autocast=self.numerics.autocast,
+                weigh=lambda loss: self.ranks.of_global_mean(loss, len(label), all_clips),
+                learnt=learnt.add,
+            )
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         if self.meter.report is not None:
             self.history.peaks.setdefault(self.stage.name, asdict(self.meter.report))
-        value = float(loss.detach())
+        loss_sum, hits = self.ranks.total(*learnt.sums())
+        value = loss_sum / all_clips
         if not np.isfinite(value):
             raise NotFinite(
                 f"loss is {value} in stage {self.stage.name}, epoch {self.epoch + 1}, "
                 f"step {self.step + 1}"
             )
-        self.sums.clips += len(label)
-        self.sums.loss += value * len(label)
-        self.sums.correct += int((logits_BK.detach().argmax(1) == label).sum())
+        # A last batch that every process got whole counts once.
+        copies = self.ranks.copies(len(self.data.train) - self.step * self.batch_size)
+        self.sums.clips += all_clips // copies
+        self.sums.loss += loss_sum / copies
+        self.sums.correct += hits / copies
 
     def _test_stage(self) -> None:
         stage = self.stage
         try:
-            accuracy = evaluate(
-                self.model,
-                self.data.test,
-                stage.test_dilation,
-                self.numerics,
-                batch_size=self.batch_size,
-                num_workers=self.num_workers,
-            )
+            accuracy, batch_size = self._test(stage)
         except FloatingPointError as error:
             raise NotFinite(f"{error} after stage {stage.name}") from error
         self.history.stages.append(
@@ -260,9 +298,69 @@ class Trainer:
                 "video_accuracy": accuracy.video,
                 "test_clips": accuracy.num_clips,
                 "test_videos": accuracy.num_videos,
+                "video_top5": accuracy.video_top5,
+                "test_batch_size": batch_size,
             }
         )
-        save_checkpoint(self.folder / f"stage-{stage.name}.pt", self.model.state_dict())
+        if self.ranks.is_first:
+            save_checkpoint(self.folder / f"stage-{stage.name}.pt", self.model.state_dict())
+
+    def _test(self, stage: Stage) -> tuple[Accuracy, int]:
+        """Accuracy, and in batches of how many clips it was tested.
+
+        Each clip is scored on its own, so where a batch does not fit, smaller ones give the same.
+        """
+        batch_size = self.batch_size
+        while True:
+            try:
+                with self.meter.test():
+                    return self._tested(stage, batch_size), batch_size
+            except (CapExceeded, torch.OutOfMemoryError):
+                # Processes that wait for each other must not part ways.
+                if batch_size == 1 or self.ranks.size > 1:
+                    raise
+                batch_size //= 2
+
+    def _tested(self, stage: Stage, batch_size: int) -> Accuracy:
+        test = self.data.test
+        if not isinstance(test, VideoViews):
+            return evaluate(
+                self.model,
+                test,
+                stage.test_dilation,
+                self.numerics,
+                batch_size=batch_size,
+                num_workers=self.num_workers,
+                ranks=self.ranks,
+            )
+
+        def show(done: int, videos: int) -> None:
+            name = f"test of {stage.name}"
+            last = stage.epochs - 1
+            self.on_progress(
+                Progress(name, last, stage.epochs, done, videos, self._fraction(0), 0.0)
+            )
+
+        accuracy = evaluate_views(
+            self.model,
+            test,
+            stage.test_dilation,
+            self.numerics,
+            scores_file=self.folder / f"scores-{stage.name}.pt",
+            on_broken=self._note_broken,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            on_progress=show,
+            should_stop=self.should_stop,
+            ranks=self.ranks,
+        )
+        if accuracy is None:
+            self._save()
+            raise Stopped
+        return accuracy
+
+    def _note_broken(self, name: str, reason: str) -> None:
+        self.history.broken[name] = reason
 
     def _fraction(self, of_epoch: float) -> float:
         costs = [stage.epochs * stage.relative_cost() for stage in self.stages]
@@ -275,6 +373,9 @@ class Trainer:
         return self.folder / "checkpoint.pt"
 
     def _save(self) -> None:
+        random_states = self.ranks.gather(torch.get_rng_state())
+        if not self.ranks.is_first:
+            return
         save_checkpoint(
             self._checkpoint,
             {
@@ -284,7 +385,7 @@ class Trainer:
                 "epoch": self.epoch,
                 "step": self.step,
                 "sums": asdict(self.sums),
-                "random_state": torch.get_rng_state(),
+                "random_states": random_states,
                 "history": asdict(self.history),
             },
         )
@@ -303,7 +404,23 @@ class Trainer:
             self.optimizer = self._new_optimizer()
             self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random_state"].cpu())
+        torch.set_rng_state(state["random_states"][self.ranks.rank].cpu())
+
+
+@dataclass
+class _Learnt:
+    """A batch's scores, labels and losses, by micro-batch; read when the step is over."""
+
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = field(default_factory=list)
+
+    def add(self, logits_BK: torch.Tensor, label: torch.Tensor, loss: torch.Tensor) -> None:
+        self.parts.append((logits_BK, label, loss))
+
+    def sums(self) -> tuple[float, float]:
+        """Of the losses and of the hits, over all clips."""
+        losses = sum(float(loss) * len(label) for _, label, loss in self.parts)
+        hits = sum(int((scores.argmax(1) == label).sum()) for scores, label, _ in self.parts)
+        return losses, hits
 
 
 @dataclass
@@ -312,7 +429,7 @@ class _Sums:
 
     clips: int = 0
     loss: float = 0.0
-    correct: int = 0
+    correct: float = 0
     seconds: float = 0.0
 
 

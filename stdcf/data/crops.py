@@ -1,0 +1,90 @@
+"""Which square of each frame is seen: random ones in training, evenly spread ones in testing."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from torch import Tensor
+
+
+class Crops(BaseModel):
+    """Sizes in pixels; the defaults are those of Kinetics (§3.2.1).
+
+    Attributes:
+        crop: side of the square that is trained on.
+        short_side: least and greatest length to which a frame's shorter side is scaled before.
+        flip: mirror half of the training clips.
+        test_crop: side of the squares that are tested on.
+        test_short_side: length to which a frame's shorter side is scaled before.
+        test_crops: squares along the longer side; 1 is the middle one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop: PositiveInt = 224
+    short_side: tuple[PositiveInt, PositiveInt] = (256, 320)
+    flip: bool = True
+    test_crop: PositiveInt = 256
+    test_short_side: PositiveInt = 256
+    test_crops: Annotated[int, Field(ge=1, le=9)] = 3
+
+    @model_validator(mode="after")
+    def _squares_fit(self) -> "Crops":
+        low, high = self.short_side
+        if not self.crop <= low <= high:
+            raise ValueError(
+                f"short_side must ascend and be at least crop {self.crop}, not {self.short_side}"
+            )
+        if self.test_crop > self.test_short_side:
+            raise ValueError(
+                f"test_crop {self.test_crop} is larger than test_short_side {self.test_short_side}"
+            )
+        return self
+
+    def draw(self, frames: Sequence[np.ndarray], rng: np.random.Generator) -> Tensor:
+        """A random training crop of a clip: T frames uint8 [H, W, C] -> [T, C, crop, crop].
+
+        The square is cut first and then scaled, which spares scaling the rest of the frame.
+        """
+        height, width = frames[0].shape[:2]
+        short = min(height, width)
+        low, high = self.short_side
+        scaled_short = rng.integers(low, high + 1)
+        side = max(round(self.crop * short / scaled_short), 1)
+        top = rng.integers(0, height - side + 1)
+        left = rng.integers(0, width - side + 1)
+        step = -1 if self.flip and rng.random() < 0.5 else 1
+        squares = [f[top : top + side, left : left + side][:, ::step] for f in frames]
+        return _scaled(squares, (self.crop, self.crop))
+
+    def views(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
+        """The test crops of F frames uint8 [H, W, C]: `test_crops` of [F, C, side, side]."""
+        height, width = frames[0].shape[:2]
+        scale = self.test_short_side / min(height, width)
+        scaled_FCHW = _scaled(frames, (round(height * scale), round(width * scale)))
+        side = self.test_crop
+        tops, lefts = (self._offsets(length - side) for length in scaled_FCHW.shape[2:])
+        return [
+            scaled_FCHW[:, :, top : top + side, left : left + side]
+            for top, left in zip(tops, lefts, strict=True)
+        ]
+
+    def _offsets(self, room: int) -> list[int]:
+        """Where the squares begin along a side with this much room; the shorter side's are equal.
+
+        Only the longer side has more room than what the scaled short side leaves.
+        """
+        if self.test_crops == 1 or room <= self.test_short_side - self.test_crop:
+            return [room // 2] * self.test_crops
+        return [round(place) for place in np.linspace(0, room, self.test_crops)]
+
+
+def _scaled(frames: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Bilinear, with antialiasing where it shrinks: F frames uint8 [H, W, C] -> [F, C, *size]."""
+    frames_FCHW = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    if frames_FCHW.shape[2:] == size:
+        return frames_FCHW
+    return F.interpolate(frames_FCHW, size, mode="bilinear", antialias=True)

@@ -1,0 +1,171 @@
+"""Something-Something v1 and v2 (Goyal et al., 2017): clips whose classes are directed motions."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stdcf.data.cache import Progress
+from stdcf.data.listing import GENERATED_MARKER, Listing, stream
+from stdcf.data.roots import data_root
+from stdcf.data.splits import VideoData
+from stdcf.data.streamed import VideoFiles
+from stdcf.data.video_folder import EXTENSIONS
+from stdcf.errors import UserError
+
+Version = Literal[1, 2]
+
+# The part that accuracy is reported on; the official test part has no labels.
+PARTS = {"train": "train", "test": "validation"}
+
+Rows = list[tuple[str, str]]  # id and label
+
+
+def load(
+    version: Version,
+    root: str | Path | None = None,
+    *,
+    frames: int = 8,
+    interval: int = 8,
+    sampling: str = "segments",
+    crop: int = 224,
+    short_side: Sequence[int] = (256, 320),
+    flip: bool = False,
+    test_clips: int = 1,
+    test_crops: int = 1,
+    test_crop: int = 224,
+    test_short_side: int = 256,
+    progress: Progress | None = None,
+) -> VideoData:
+    """Clips of `find`'s videos, decoded as they are asked for.
+
+    By default one frame of each of `frames` segments, never mirrored (labels have directions), and
+    one centre-crop clip to test on (Lin et al., 2019, whose TSM is in Table 4). See `Sampling`
+    (`sampling` is its method) and `Crops` for the options. Accuracy is on the validation videos.
+    """
+    return stream(
+        find(version, root),
+        method=sampling,
+        frames=frames,
+        interval=interval,
+        crop=crop,
+        short_side=short_side,
+        flip=flip,
+        test_clips=test_clips,
+        test_crops=test_crops,
+        test_crop=test_crop,
+        test_short_side=test_short_side,
+    )
+
+
+def find(version: Version, root: str | Path | None = None) -> Listing:
+    """The videos in a folder, in the layout of a version's release.
+
+    1: *train*.csv and *validation*.csv (id;label) and, if it is there, *labels*.csv, beside
+    folders <id>/00001.jpg … in the folder itself or one below it. 2: *train*.json,
+    *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm likewise.
+
+    Raises:
+        UserError: where an annotation file is missing or is not in its format.
+    """
+    name = f"something_v{version}"
+    folder = data_root(name, root, f"Something-Something v{version}")
+    extension = "csv" if version == 1 else "json"
+    read = _read_v1 if version == 1 else _read_v2
+    rows = {part: read(_annotation(folder, word, extension)) for part, word in PARTS.items()}
+    labels_file = _find_annotation(folder, "labels", extension)
+    if labels_file is None:
+        classes = tuple(sorted({label for part in rows.values() for _, label in part}))
+    else:
+        classes = _classes(labels_file)
+    number = {label: index for index, label in enumerate(classes)}
+    present = _present(folder, {key for part in rows.values() for key, _ in part}, version)
+    found: dict[str, VideoFiles] = {}
+    missing: list[str] = []
+    for part in PARTS:
+        names: dict[str, int] = {}
+        for key, label in rows[part]:
+            if label not in number:
+                raise UserError(f"{labels_file} lacks the label {label!r} of video {key}.")
+            if key in present:
+                names[present[key]] = number[label]
+            else:
+                missing.append(key)
+        ordered = tuple(sorted(names))
+        labels_N = np.array([names[name] for name in ordered], np.int64)
+        found[part] = VideoFiles(folder, ordered, labels_N, are_folders=version == 1)
+    synthetic = (folder / GENERATED_MARKER).is_file()
+    return Listing(name, folder, classes, found, tuple(missing), synthetic)
+
+
+def _find_annotation(folder: Path, word: str, extension: str) -> Path | None:
+    """something-something-v1-train.csv, train.json, labels/train.json and the like."""
+    for place in (folder, folder / "labels", folder / "annotations"):
+        for file in sorted(place.glob(f"*{word}*.{extension}")):
+            return file
+    return None
+
+
+def _annotation(folder: Path, word: str, extension: str) -> Path:
+    file = _find_annotation(folder, word, extension)
+    if file is None:
+        raise UserError(
+            f"{folder} holds no *{word}*.{extension}: put the release's annotation files there."
+        )
+    return file
+
+
+def _read_v1(file: Path) -> Rows:
+    with file.open(encoding="utf-8-sig", newline="") as content:
+        rows = [row for row in csv.reader(content, delimiter=";") if row]
+    for row in rows:
+        if len(row) != 2:
+            raise UserError(f"{file}: expected lines id;label, not {';'.join(row)[:60]!r}.")
+    return [(key, label) for key, label in rows]
+
+
+def _read_v2(file: Path) -> Rows:
+    rows = _json(file)
+    try:
+        # A template's placeholders stand in brackets, which labels.json leaves out.
+        return [(row["id"], row["template"].translate(_NO_BRACKETS)) for row in rows]
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{file}: expected a list of objects with id and template.") from error
+
+
+_NO_BRACKETS = str.maketrans("", "", "[]")
+
+
+def _classes(file: Path) -> tuple[str, ...]:
+    if file.suffix == ".csv":
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return tuple(line for line in lines if line)
+    numbers = _json(file)
+    try:
+        return tuple(sorted(numbers, key=lambda label: int(numbers[label])))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: expected an object of label: number.") from error
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON: {error}.") from error
+
+
+def _present(folder: Path, keys: set[str], version: Version) -> dict[str, str]:
+    """Id -> path from the folder, of the listed videos that are in it or in a folder below it."""
+    below = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    found: dict[str, str] = {}
+    # A folder of v1 is itself an id where the release was unpacked without its own folder.
+    for place in ("", *sorted(set(below) - keys)):
+        for entry in os.scandir(folder / place):
+            stem, dot, extension = entry.name.partition(".")
+            if stem in keys and (not dot if version == 1 else dot + extension in EXTENSIONS):
+                found.setdefault(stem, f"{place}/{entry.name}" if place else entry.name)
+    return found

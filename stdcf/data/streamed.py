@@ -1,0 +1,149 @@
+"""Clips decoded from their files when they are asked for, for sets too large to keep decoded."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stdcf.data import frame_folder, seek
+from stdcf.data.clips import Clips
+from stdcf.data.crops import Crops
+from stdcf.data.decode import BrokenVideo
+from stdcf.data.sampling import Sampling
+
+# What a dataset gives: clips, labels, videos, and (name, reason) of each broken video.
+Batch = tuple[Tensor, Tensor, Tensor, list[tuple[str, str]]]
+
+RGB = 3
+
+
+@dataclass(frozen=True)
+class VideoFiles:
+    """Videos and their classes.
+
+    Attributes:
+        root: folder that `names` start from.
+        names: posix, of video files or, if `are_folders`, of folders of JPEGs.
+        labels: int64 [N].
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    labels: np.ndarray
+    are_folders: bool = False
+
+
+class _Streamed(Clips):
+    decodes = True
+    num_views = 1  # clips that an item gives
+
+    def __init__(
+        self, videos: VideoFiles, classes: Sequence[str], sampling: Sampling, crops: Crops
+    ) -> None:
+        self.videos = videos
+        self.classes = tuple(classes)
+        self.sampling = sampling
+        self.crops = crops
+        self.video_names = videos.names
+        self.labels = videos.labels
+        self.video_of_clip = np.arange(len(videos.names))
+
+    def __len__(self) -> int:
+        return len(self.videos.names)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        shape = (len(indices) * self.num_views, *self.clip_shape)
+        clip_BCTHW = torch.empty(shape, dtype=torch.uint8)
+        whole: list[int] = []
+        broken: list[tuple[str, str]] = []
+        for index in indices:
+            start = len(whole) * self.num_views
+            try:
+                self._fill(clip_BCTHW[start : start + self.num_views], index)
+                whole.append(index)
+            except BrokenVideo as error:
+                broken.append((self.video_names[index], error.reason))
+        video_B = torch.tensor(whole, dtype=torch.int64).repeat_interleave(self.num_views)
+        label_B = torch.from_numpy(self.labels)[video_B]
+        return clip_BCTHW[: len(video_B)], label_B, video_B, broken
+
+    @abstractmethod
+    def _fill(self, clip_VCTHW: Tensor, index: int) -> None:
+        """Writes the clips of a video."""
+
+    def _read(self, video: int, choose: seek.Choose) -> tuple[list[np.ndarray], np.ndarray]:
+        path = self.videos.root / self.videos.names[video]
+        read = frame_folder.read_frames if self.videos.are_folders else seek.read_frames
+        return read(path, choose)
+
+
+class RandomClips(_Streamed):
+    """One random clip of each video: random in time, scale, place and (if `crops.flip`) side.
+
+    A clip depends on its video's index and on the numbers of `drawn` alone.
+    """
+
+    def __init__(
+        self, videos: VideoFiles, classes: Sequence[str], sampling: Sampling, crops: Crops
+    ) -> None:
+        super().__init__(videos, classes, sampling, crops)
+        self._numbers: tuple[int, ...] = (0,)
+
+    def drawn(self, *numbers: int) -> "RandomClips":
+        other = copy.copy(self)
+        other._numbers = numbers
+        return other
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        return RGB, self.sampling.frames, self.crops.crop, self.crops.crop
+
+    def _fill(self, clip_VCTHW: Tensor, index: int) -> None:
+        seed = (*self._numbers, index)
+
+        def choose(num_frames: int) -> np.ndarray:
+            return self.sampling.draw(num_frames, np.random.default_rng((*seed, 0)))
+
+        frames, position_T = self._read(index, choose)
+        clip = [frames[position] for position in position_T]
+        crop_TCHW = self.crops.draw(clip, np.random.default_rng((*seed, 1)))
+        clip_VCTHW[0].copy_(crop_TCHW.transpose(0, 1))
+
+
+class VideoViews(_Streamed):
+    """Whole videos to test on: several clips in time, several crops of each.
+
+    An item is a video and gives `num_views` clips, clip by clip. Each frame is decoded and scaled
+    once, however many clips and crops show it.
+    """
+
+    def __init__(
+        self,
+        videos: VideoFiles,
+        classes: Sequence[str],
+        sampling: Sampling,
+        crops: Crops,
+        num_clips: int,
+    ) -> None:
+        super().__init__(videos, classes, sampling, crops)
+        self.num_clips = num_clips
+        self.num_views = num_clips * crops.test_crops
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        return RGB, self.sampling.frames, self.crops.test_crop, self.crops.test_crop
+
+    def _fill(self, views_VCTHW: Tensor, index: int) -> None:
+        frames, position_KT = self._read(
+            index, lambda num_frames: self.sampling.views(num_frames, self.num_clips)
+        )
+        views = iter(views_VCTHW)
+        crops = self.crops.views(frames)
+        for position_T in torch.from_numpy(position_KT):
+            for crop_FCHW in crops:
+                next(views).copy_(crop_FCHW[position_T].transpose(0, 1))
