@@ -35,18 +35,21 @@ class Complexity:
     fvcore_unsupported: dict[str, int] = field(default_factory=dict)
 
 
-def count(model: nn.Module, input_shape: Sequence[int]) -> Complexity:
+def count(model: nn.Module, input_shape: Sequence[int], *, fvcore: bool = True) -> Complexity:
     """Counts a model's parameters and the multiply-accumulates of its forward pass.
 
     The model is left as it is. Only fvcore's count computes anything: one forward pass of one clip.
 
     Args:
         input_shape: of a clip or a batch, [B, C, T, H, W]; the batch is taken as 1.
+        fvcore: take its count too, which a large network's forward pass makes slow.
     """
     if len(input_shape) < 2:
         raise UserError(f"input_shape must be B C T H W, not {input_shape!r}")
     shape = (1, *input_shape[1:])
-    fvcore_macs, unsupported = _fvcore(_copy(model, plan="factored"), shape)
+    fvcore_macs, unsupported = (
+        _fvcore(_copy(model, plan="factored"), shape) if fvcore else (None, {})
+    )
     return Complexity(
         params=sum(p.numel() for p in model.parameters()),
         macs=_macs(_copy(model, "meta", plan="factored"), shape),

@@ -9,7 +9,7 @@ from torch import nn
 
 from baselines.layers import Rank1Conv3d
 from baselines.models import create_baseline, list_baselines
-from stdcf.data import kth, synthetic_actions, video_folder, weizmann
+from stdcf.data import kinetics, kth, something, synthetic_actions, video_folder, weizmann
 from stdcf.data.cache import Progress
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
@@ -30,6 +30,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 DATASETS: dict[str, Callable[..., VideoData]] = {
     "kth": kth.load,
     "weizmann": weizmann.load,
+    "kinetics400": kinetics.load,
+    "something_v1": partial(something.load, 1),
+    "something_v2": partial(something.load, 2),
     "video_folder": video_folder.load,
     "synthetic_actions": synthetic_actions.load,
 }

@@ -21,8 +21,10 @@ def millions(count: float | None) -> str:
 
 
 def fixed(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """A number or a dash."""
-    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+    """A number or a dash; what rounds to 0 has no minus."""
+    if value is None:
+        return "–"
+    return f"{value if round(value, digits) else 0.0:{'+' if sign else ''}.{digits}f}"
 
 
 def with_interval(found: Estimate, digits: int = 2, sign: bool = False) -> str:

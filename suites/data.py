@@ -1,4 +1,4 @@
-"""`python -m suites.data`: download, verify, list and preview data sets."""
+"""`python -m suites.data`: download, generate, verify, list and preview data sets."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-app = new_app("Download, verify, list and preview data sets.")
+app = new_app("Download, generate, verify, list and preview data sets.")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,27 @@ CARDS = {
         "10 actions, 9 persons, 90 videos (8 MB)",
         "<person>_<action>.avi, as daria_bend.avi",
         "its authors' page: www.wisdom.weizmann.ac.il/~vision/SpaceTimeActions.html",
+    ),
+    "kinetics400": Card(
+        "400 actions, 240,000 videos of 10 seconds (about 450 GB)",
+        "train.csv and val.csv (label,youtube_id,time_start,time_end,split) beside videos named "
+        "<id>_<start>_<end>.mp4 (or mkv, avi, webm; six digits each), or train/<class>/<video> "
+        "beside val/<class>/<video>",
+        "github.com/cvdfoundation/kinetics-dataset; a small generated tree: "
+        "python -m suites.data generate kinetics400",
+    ),
+    "something_v1": Card(
+        "174 directed motions, 108,499 videos as JPEG frames (25 GB)",
+        "something-something-v1-train.csv, -validation.csv, -labels.csv (id;label) beside "
+        "20bn-something-something-v1/<id>/00001.jpg",
+        "its authors; a small generated tree: python -m suites.data generate something_v1",
+    ),
+    "something_v2": Card(
+        "174 directed motions, 220,847 videos in WebM (19 GB)",
+        "labels/train.json, validation.json, labels.json beside "
+        "20bn-something-something-v2/<id>.webm",
+        "developer.qualcomm.com/software/ai-datasets; a small generated tree: "
+        "python -m suites.data generate something_v2",
     ),
     "video_folder": Card(
         "videos of your own",
@@ -111,6 +132,30 @@ def download(
 
 
 @app.command()
+def generate(
+    name: Annotated[
+        str,
+        typer.Argument(help="kinetics400, something_v1 or something_v2.", show_default=False),
+    ],
+    root: Root = None,
+    classes: Annotated[int, typer.Option(min=2, help="How many.")] = 4,
+    train: Annotated[int, typer.Option(min=1, help="Training videos of each class.")] = 6,
+    test: Annotated[int, typer.Option(min=1, help="Test videos of each class.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each video.")] = 72,
+    seed: Annotated[int, typer.Option(min=0, help="Another one draws other videos.")] = 0,
+) -> None:
+    """Write a small tree in a data set's format: drawn, encoded videos to try a suite on."""
+    from stdcf.data.generate import Amount
+    from stdcf.data.generate import generate as write
+    from stdcf.data.roots import default_root
+
+    folder = root if root is not None else default_root(name)
+    amount = Amount(classes=classes, train=train, test=test, frames=frames, seed=seed)
+    number = write(name, folder, amount)
+    typer.echo(f"{number} videos in {folder}, drawn and not filmed.")
+
+
+@app.command()
 def verify(name: Name, root: Root = None) -> None:
     """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
     from stdcf.data.verify import find_faults
@@ -135,16 +180,14 @@ def preview(
     frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 8,
 ) -> None:
     """Write a contact sheet: some clips of each class, labelled."""
-    import importlib
-
     from stdcf.data.preview import contact_sheet
     from stdcf.errors import UserError
+    from suites.catalog import load_dataset
 
     _card(name)
-    load = importlib.import_module(f"stdcf.data.{name}").load
     with _bars("files") as bars:
         progress = _counter(bars, "decoding")
-        data = load(root, progress=progress)
+        data = load_dataset(name, None if root is None else str(root), progress=progress)
     sheet = contact_sheet(data, clips_per_class=clips, frames=frames)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Shows how far a suite is: bars on a terminal, a line a run elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from suites.runner import Job
+from suites.spec import RunSpec
 
 
 class RunDisplay:
@@ -61,18 +62,12 @@ class RunDisplay:
         if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
         result = result or {"status": "error", "reason": "no row"}
-        if result["status"] == "ok" and "summary" in result:
-            text = result["summary"]
-        elif result["status"] == "ok":
-            text = f"accuracy {100 * result['accuracy']:.2f}%, {result['train_seconds']:.0f} s"
-        else:
-            text = f"{result['status']}: {result['reason']}"
-        self._console.print(f"{label(job)}: {text}", markup=False)
+        self._console.print(describe_end(job.spec, result), markup=False)
 
     def _show(self, job: Job) -> None:
         name, state = job.folder.path.name, job.state
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(f"  {label(job)}", total=1.0, detail="")
+            self._bars[name] = self._progress.add_task(f"  {label(job.spec)}", total=1.0, detail="")
         detail = state.get("status", "starting")
         if "stage" in state:
             detail = (
@@ -97,7 +92,18 @@ class RunDisplay:
         )
 
 
-def label(job: Job) -> str:
+def label(spec: RunSpec) -> str:
     """A run by what tells it from its neighbours."""
-    words = [job.spec.layer, job.spec.mode, f"seed {job.spec.seed}"]
+    words = [spec.layer or spec.model, spec.mode, f"seed {spec.seed}"]
     return " ".join(word for word in words if word)
+
+
+def describe_end(spec: RunSpec, result: Mapping[str, Any]) -> str:
+    """How a run ended, in one line."""
+    if result["status"] == "ok" and "summary" in result:
+        text = result["summary"]
+    elif result["status"] == "ok":
+        text = f"accuracy {100 * result['accuracy']:.2f}%, {result['train_seconds']:.0f} s"
+    else:
+        text = f"{result['status']}: {result['reason']}"
+    return f"{label(spec)}: {text}"

@@ -1,6 +1,5 @@
 """What a run does, from its spec to its row."""
 
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,49 +10,32 @@ from torch import nn
 from stdcf.complexity import count
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
+from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
+from stdcf.memory.savers import parse_savers
+from stdcf.memory.tracker import CapExceeded
+from stdcf.training.distributed import joined
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Progress, Trainer
-from suites.catalog import build, load_dataset
-from suites.provenance import provenance
+from suites import weights
+from suites.any_model import build_any
+from suites.catalog import load_dataset
+from suites.published_costs import predict_cost
 from suites.spec import RunSpec
 from suites.store import RunFolder
 
 _STATE_INTERVAL_SECONDS = 0.5
 
 
-def header(spec: RunSpec, device: str) -> dict[str, Any]:
-    """The fields that every row has, however the run ended."""
-    return {
-        "suite": spec.suite,
-        "profile": spec.profile,
-        "dataset": spec.dataset,
-        "model": spec.model,
-        "layer": spec.layer,
-        "mode": spec.mode,
-        "seed": spec.seed,
-        # Known before the data is; a video_folder of generated files says so only when it is read.
-        "synthetic": spec.dataset == "synthetic_actions",
-        "run_id": spec.run_id,
-        "epochs_override": spec.epochs_override,
-        "manifest": spec.manifest,
-        "dtype": "bfloat16 autocast" if spec.amp else "float32",
-        "threads": spec.threads,
-        "host": platform.node(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **provenance(device),
-    }
-
-
 def build_model(spec: RunSpec, num_classes: int, in_channels: int) -> nn.Module:
     """The spec's model for clips with these classes and channels."""
-    return build(
+    return build_any(
         spec.model,
         num_classes=num_classes,
         in_channels=in_channels,
-        layer=spec.layer,
+        layer=spec.layer or None,
         layer_options=spec.layer_options,
-        **spec.model_options,
+        model_options=spec.model_options,
     )
 
 
@@ -62,13 +44,13 @@ def train(
     *,
     data_root: str | None,
     device: str,
-    num_workers: int,
+    num_workers: int | None,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Trains and tests what the folder's spec says, from its checkpoint if there is one.
 
     Returns:
-        The row's fields beyond `header`.
+        The row's fields beyond `header`; none in a process that is not the run's first.
     """
     spec = folder.spec()
     torch.set_num_threads(spec.threads)
@@ -81,26 +63,46 @@ def train(
     channels = data.train.clip_shape[0]
     torch.manual_seed(spec.seed)
     model = build_model(spec, len(data.classes), channels)
-    # The faster layout for float32 on CPU.
-    numerics = Numerics(torch.device(device), spec.amp, channels_last=spec.device == "cpu")
-    trainer = Trainer(
-        model,
-        data,
-        spec.stages,
-        batch_size=spec.batch_size,
-        seed=spec.seed,
-        numerics=numerics,
-        folder=folder.path,
-        num_workers=num_workers,
-        cap_bytes=spec.cap_bytes,
-        on_progress=_StateWriter(folder),
-        should_stop=should_stop,
+    started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
+    numerics = Numerics(
+        torch.device(device),
+        spec.amp,
+        # The faster layout for float32 on CPU.
+        channels_last=spec.device == "cpu",
+        pixels=data.pixels,
     )
-    try:
-        history = trainer.run()
-    finally:
-        # Also of a run that ends badly: where it went wrong is in its curves.
-        folder.write_curves(trainer.history.epochs)
+    savers = parse_savers(spec.savers)
+    if spec.device == "cpu" and any(saver.compiles for saver in savers):
+        raise UserError("saver budget needs --device cuda; on CPU nothing could hold it to a cap")
+    if spec.cap_bytes is not None and numerics.device.type == "cuda":
+        limit_gpu(numerics.device, spec.cap_bytes)
+    with joined(numerics.device, size=spec.ranks, sync_batchnorm=spec.sync_batchnorm) as ranks:
+        trainer = Trainer(
+            model,
+            data,
+            spec.stages,
+            batch_size=spec.batch_size,
+            seed=spec.seed,
+            numerics=numerics,
+            folder=folder.path,
+            num_workers=num_workers,
+            savers=savers,
+            cap_bytes=spec.cap_bytes,
+            on_progress=_StateWriter(folder) if ranks.is_first else lambda _: None,
+            should_stop=should_stop,
+            ranks=ranks,
+        )
+        try:
+            history = trainer.run()
+        except CapExceeded as error:
+            error.facts = predictions(spec, data)
+            raise
+        finally:
+            # Also of a run that ends badly: where it went wrong is in its curves.
+            if ranks.is_first:
+                folder.write_curves(trainer.history.epochs)
+    if not ranks.is_first:
+        return {}
     peaks = {name: report["peak_bytes"] for name, report in history.peaks.items()}
     largest = max(history.peaks.values(), key=lambda report: report["peak_bytes"], default=None)
     last = history.stages[-1]
@@ -111,6 +113,10 @@ def train(
         "video_accuracy": last["video_accuracy"],
         "test_clips": last["test_clips"],
         "test_videos": last["test_videos"],
+        "video_top5": last["video_top5"],
+        "broken_videos": history.broken,
+        "starts_from": spec.starts_from,
+        "started_from": started_from,
         "train_clips": len(data.train),
         "train_shapes": _train_shapes(spec, data),
         "epochs_per_stage": spec.stages[0].epochs,
@@ -132,25 +138,29 @@ def train(
 def predictions(spec: RunSpec, data: VideoData) -> dict[str, Any]:
     """Predicted peaks of the run on its own device, on CUDA, and in the published setting."""
     channels, *size = data.train.clip_shape
-    shape = (spec.batch_size, channels, *size)
+    # What one device gets of a batch.
+    shape = (-(-spec.batch_size // spec.ranks), channels, *size)
     classes = len(data.classes)
+    if any(saver.compiles for saver in parse_savers(spec.savers)):
+        return {"predicted_peak_bytes": None, "predicted_cuda_peak_bytes": None}
     row: dict[str, Any] = {
-        "predicted_peak_bytes": _predicted_peak(spec, shape, classes, spec.device),
-        "predicted_cuda_peak_bytes": _predicted_peak(spec, shape, classes, "cuda"),
+        "predicted_peak_bytes": predicted_peak(spec, shape, classes, spec.device),
+        "predicted_cuda_peak_bytes": predicted_peak(spec, shape, classes, "cuda"),
     }
-    if spec.published is not None:
+    if spec.published is not None and spec.published.counted_shape is not None:
+        row |= predict_cost(spec).as_fields()
+    elif spec.published is not None:
         shape, classes = spec.published.input_shape, spec.published.num_classes
         as_published = spec.model_copy(
             update={"model_options": {**spec.model_options, **spec.published.model_options}}
         )
-        row["predicted_published_today_peak_bytes"] = _predicted_peak(spec, shape, classes, "cuda")
-        row["predicted_published_peak_bytes"] = _predicted_peak(
-            as_published, shape, classes, "cuda"
-        )
+        row["predicted_published_today_peak_bytes"] = predicted_peak(spec, shape, classes, "cuda")
+        row["predicted_published_peak_bytes"] = predicted_peak(as_published, shape, classes, "cuda")
     return row
 
 
-def _predicted_peak(spec: RunSpec, shape: tuple[int, ...], classes: int, device: str) -> int:
+def predicted_peak(spec: RunSpec, shape: tuple[int, ...], classes: int, device: str) -> int:
+    """Largest peak of the run's stages in bytes, for full-size batches of `shape`."""
     reports = predict_stages(
         lambda: build_model(spec, classes, shape[1]),
         shape,
@@ -158,6 +168,7 @@ def _predicted_peak(spec: RunSpec, shape: tuple[int, ...], classes: int, device:
         device=device,
         optimizer=spec.stages[0].optimizer,
         autocast="bfloat16" if spec.amp else None,
+        savers=spec.savers,
         memory_format="channels_last_3d" if device == "cpu" else None,
     )
     return max(report.peak_bytes for report in reports.values())

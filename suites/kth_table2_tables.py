@@ -196,7 +196,8 @@ def provenance_notes(rows: Sequence[Row]) -> list[str]:
         notes.append(f"code {commits[0]}")
     bad = [row for row in rows if row["status"] != "ok"]
     notes += [
-        f"{row['layer']} {row['mode']} seed {row['seed']}: {row['status']} ({row['reason']})"
+        f"{row['layer'] or row['model']} {row['mode']} seed {row['seed']}: {row['status']} "
+        f"({row['reason']})"
         for row in bad
     ]
     return notes

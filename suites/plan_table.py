@@ -16,12 +16,12 @@ def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
     for spec in specs:
         body.append(
             [
-                spec.layer,
+                spec.layer or spec.model,
                 spec.mode,
                 str(spec.seed),
                 " ".join(f"{stage.name}×{stage.epochs}" for stage in spec.stages),
                 f"{total_cost(spec.stages):g}" if spec.stages else "—",
-                _state(results, spec),
+                state(results, spec),
             ]
         )
     missing = sum(row[-1] != "done" for row in body)
@@ -33,7 +33,8 @@ def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
     )
 
 
-def _state(results: Path, spec: RunSpec) -> str:
+def state(results: Path, spec: RunSpec) -> str:
+    """Whether a run is done, resumes, runs again or is to do."""
     # Without the id, which depends on data that is not opened here.
     name = spec.folder_name.rpartition("-")[0]
     folders = [RunFolder(path) for path in results.glob(f"{name}-*") if path.is_dir()]

@@ -22,16 +22,22 @@ def main(
         Path | None, typer.Option(help="Where figures go; default figures/ in the results folder.")
     ] = None,
 ) -> int:
-    """Draw the figures of a suite from results alone, as PNG and SVG."""
+    """Draw the figures of a suite from results alone, as PNG and SVG.
+
+    What is drawn already, of the same rows, stays as it is.
+    """
     from suites import store
+    from suites.drawing import Setting, draw_settings
     from suites.settings import by_setting, suites_to_show
 
     folder = (out or (results or store.LOCAL) / "figures").expanduser().resolve()
     store.check_writable(folder, "--out")
-    drawn = []
-    for suite in suites_to_show(name):
-        for setting, rows in by_setting(suite.name, results).items():
-            drawn += suite.figures(rows, folder / suite.name / setting)
+    settings = [
+        Setting(suite.name, setting, rows)
+        for suite in suites_to_show(name)
+        for setting, rows in by_setting(suite.name, results).items()
+    ]
+    drawn = [path for paths in draw_settings(settings, folder) for path in paths]
     if not drawn:
         raise UserError("nothing to draw yet; python -m suites.run kth_table2 makes results")
     for path in drawn:

@@ -1,5 +1,6 @@
 """Where a result came from: commit, versions, machine."""
 
+import json
 import platform
 import subprocess
 from functools import cache
@@ -9,11 +10,19 @@ from typing import Any
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydantic", "av", "fvcore")
 
+# In a copy of the code that jobs run from: what it was copied from.
+SNAPSHOT_FILE = "snapshot.json"
+
 
 @cache
 def commit() -> tuple[str, bool | None]:
     """Commit of the running code and whether it was changed since; ("unknown", None) if none."""
     code = Path(__file__).resolve().parent
+    try:
+        noted = json.loads((code.parent / SNAPSHOT_FILE).read_text())
+        return noted["commit"], noted["dirty"]
+    except FileNotFoundError:
+        pass
 
     def git(*arguments: str) -> str:
         return subprocess.run(

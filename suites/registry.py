@@ -8,6 +8,11 @@ from suites.suite import Suite
 
 SUITES: dict[str, str] = {
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
+    "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
+    "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
+    "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",
+    "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
+    "synthetic_card": "What the synthetic clips ask of time and of detail",
 }
 
 

@@ -1,16 +1,20 @@
 """``python -m suites.report [NAME]``: the tables again, from results alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stdcf.errors import UserError
-from suites.cli import new_app, run
+from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+
+if TYPE_CHECKING:
+    from suites.table import Table
 
 app = new_app("Print the tables of a suite (default: of all) from results alone.")
 
-FORMATS = ("text", "md", "csv", "json")
+FORMATS = ("text", "md", "csv", "latex", "json")
 
 
 @app.command()
@@ -23,28 +27,83 @@ def main(
     format_: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
     ] = "text",
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Say what moved between two folders of runs, or two commits."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with every table, figure and run.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Write the shipped results as Markdown, with figures.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --docs: write nothing, say if it is out of date.")
+    ] = False,
 ) -> int:
     """Print the tables of a suite from results alone, local rows before shipped ones."""
-    from suites.settings import by_setting, suites_to_show
-
     if format_ not in FORMATS:
         raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
-    tables = [
-        table
-        for suite in suites_to_show(name)
-        for rows in by_setting(suite.name, results).values()
-        for table in suite.tables(rows)
-    ]
+    if sum(option is not None for option in (diff, html, docs)) > 1:
+        raise UserError("--diff, --html and --docs are three commands; give one of them")
+    if check and docs is None:
+        raise UserError("--check goes with --docs, as in --docs docs/results.md --check")
+    if diff is not None:
+        from suites.diff import diff_tables
+
+        show(diff_tables(*diff), format_)
+        return 0
+    if html is not None:
+        from suites.page import write_page
+
+        typer.echo(write_page(html, name, results))
+        return 0
+    if docs is not None:
+        from suites.docs_page import is_current, write_docs
+
+        if check:
+            why = is_current(docs)
+            typer.echo(why or f"{docs} is up to date")
+            return EXIT_ROWS_NOT_OK if why else 0
+        typer.echo(write_docs(docs))
+        return 0
+    from suites.setting_tables import setting_tables
+    from suites.settings import by_setting, suites_to_show
+
+    tables = []
+    missing = []
+    for suite in suites_to_show(name):
+        settings = by_setting(suite.name, results)
+        missing += [suite.name] if not settings else []
+        for setting, rows in settings.items():
+            tables += setting_tables(suite, setting, rows)
     if not tables:
-        raise UserError("no results yet; python -m suites.run kth_table2 makes some")
-    if format_ == "json":
-        typer.echo("[" + ",\n".join(table.to_json().strip() for table in tables) + "]")
-    for table in tables if format_ != "json" else ():
-        if format_ == "text":
-            table.print()
-        else:
-            typer.echo(table.to_markdown() if format_ == "md" else table.to_csv())
+        raise UserError(f"no results yet; python -m suites.run {name or 'kth_table2'} makes some")
+    show(tables, format_)
+    if missing and format_ in ("text", "md"):
+        typer.echo(f"\nNo runs yet: {', '.join(missing)}.")
     return 0
+
+
+def show(tables: Sequence["Table"], format_: str) -> None:
+    """Prints tables in one of FORMATS.
+
+    Raises:
+        UserError: for another.
+    """
+    from suites.latex import to_latex
+    from suites.table import to_csv, to_json
+
+    if format_ == "text":
+        for table in tables:
+            table.print()
+    elif format_ == "md":
+        typer.echo("\n".join(table.to_markdown() for table in tables), nl=False)
+    elif format_ in ("csv", "latex", "json"):
+        written = {"csv": to_csv, "latex": to_latex, "json": to_json}[format_](tables)
+        typer.echo(written, nl=False)
+    else:
+        raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
 
 
 if __name__ == "__main__":

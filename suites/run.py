@@ -37,7 +37,10 @@ def main(
         str | None, typer.Option(help="Limit on a training step's peak memory, as 4GiB.")
     ] = None,
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 autocast.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N; default cpu, or what the cluster profile has."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time; changes no result.")] = None,
     data_option: Annotated[
         list[str] | None,
@@ -50,6 +53,36 @@ def main(
         list[str] | None,
         typer.Option(help="LAYER.NAME=VALUE, as stdcf.num_spatial_atoms=6; repeatable."),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of the suite itself, as single's savers; repeatable."),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option(help="local, or slurm: send the runs to a cluster.")
+    ] = "local",
+    cluster: Annotated[
+        Path | None,
+        typer.Option(help="Its settings; default $STDCF_CLUSTER or cluster.toml."),
+    ] = None,
+    cluster_profile: Annotated[
+        str | None, typer.Option(help="Which profile of that file, if there are several.")
+    ] = None,
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of the profile, as partition=a100; repeatable."),
+    ] = None,
+    ranks: Annotated[
+        int, typer.Option(help="Processes a run, each with a device of its own; needs slurm.")
+    ] = 1,
+    sync_batchnorm: Annotated[
+        bool, typer.Option(help="Batch normalisation over the batch of all ranks.")
+    ] = True,
+    detach: Annotated[
+        bool, typer.Option(help="With slurm: end when the runs are sent, or wait for them.")
+    ] = True,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send more than 50 jobs without asking.")
+    ] = False,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long; the same command goes on.")
     ] = None,
@@ -65,6 +98,18 @@ def main(
     if name is None:
         raise UserError("which suite? python -m suites.run --list shows them")
     suite = get_suite(name)
+    if executor not in ("local", "slurm"):
+        raise UserError(f"--executor must be local or slurm, not {executor!r}")
+    partition = None
+    if executor == "slurm":
+        from suites.cluster import device_of, profile_of
+
+        if budget_minutes is not None:
+            raise UserError("--budget-minutes is for --executor local; jobs have time limits")
+        partition = profile_of(cluster, cluster_profile, cluster_option or ())
+        device = device_of(partition, device)
+    elif ranks > 1:
+        raise UserError("--ranks above 1 needs --executor slurm")
     request = make_request(
         suite,
         profile,
@@ -73,14 +118,27 @@ def main(
         epochs=epochs,
         cap=cap,
         amp=amp,
-        device=device,
+        device=device or "cpu",
+        ranks=ranks,
+        sync_batchnorm=sync_batchnorm,
+        device_is_here=partition is None,
         data_options=data_option or (),
         model_options=model_option or (),
         layer_options=layer_option or (),
+        options=option or (),
     )
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, not {workers}")
     session = Session(suite, request, data_root, results, prepare=not dry_run)
+    if partition is not None:
+        if dry_run:
+            from suites.cluster_plan import print_cluster_plan
+
+            print_cluster_plan(session, partition, workers)
+            return 0
+        from suites.cluster import run_on_cluster
+
+        return run_on_cluster(session, partition, detach=detach, yes=yes, parallel=workers)
     if dry_run:
         session.print_plan()
         return 0

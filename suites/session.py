@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -12,10 +12,14 @@ from rich.progress import Progress
 from stdcf.errors import UserError
 from suites import store
 from suites.display import RunDisplay
+from suites.option_words import name_and_value
 from suites.runner import default_workers, make_jobs, run_missing
 from suites.spec import NO_DATA, RunSpec
 from suites.suite import Request, Suite
 from suites.units import parse_bytes
+
+if TYPE_CHECKING:
+    from suites.estimates import ClipFacts
 
 UNKNOWN_MANIFEST = "unknown"
 
@@ -30,11 +34,18 @@ def make_request(
     cap: str | None = None,
     amp: bool = False,
     device: str = "cpu",
+    ranks: int = 1,
+    sync_batchnorm: bool = True,
+    device_is_here: bool = True,
     data_options: Sequence[str] = (),
     model_options: Sequence[str] = (),
     layer_options: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Request:
     """The command line's words, checked.
+
+    Args:
+        device_is_here: runs are done on this machine, so it must have the device.
 
     Raises:
         UserError: for what the suite does not know or this machine does not have.
@@ -45,7 +56,7 @@ def make_request(
     dataset = dataset or suite.datasets[0]
     if dataset not in suite.datasets:
         raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
-    for option, value in (("--seeds", seeds), ("--epochs", epochs)):
+    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
         if value is not None and value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
     return Request(
@@ -55,28 +66,29 @@ def make_request(
         epochs=epochs,
         amp=amp,
         cap_bytes=None if cap is None else parse_bytes(cap),
-        device=_checked_device(device),
-        data_options=dict(_option("--data-option", text) for text in data_options),
-        model_options=dict(_option("--model-option", text) for text in model_options),
+        device=_checked_device(device) if device_is_here else device,
+        ranks=ranks,
+        sync_batchnorm=sync_batchnorm,
+        data_options=dict(name_and_value("--data-option", text) for text in data_options),
+        model_options=dict(name_and_value("--model-option", text) for text in model_options),
         layer_options=_layer_options(layer_options),
+        options=_suite_options(suite, options),
     )
 
 
-def _option(flag: str, text: str) -> tuple[str, Any]:
-    """NAME=VALUE; the value as JSON where it is JSON, else as a word."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise UserError(f"{flag} takes NAME=VALUE, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def _suite_options(suite: Suite, texts: Sequence[str]) -> dict[str, Any]:
+    options = dict(name_and_value("--option", text) for text in texts)
+    for name in options:
+        if name not in suite.options:
+            known = f"has {', '.join(suite.options)}" if suite.options else "takes none"
+            raise UserError(f"no --option {name!r}; {suite.name} {known}")
+    return options
 
 
 def _layer_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
     for text in texts:
-        path, value = _option("--layer-option", text)
+        path, value = name_and_value("--layer-option", text)
         layer, dot, name = path.partition(".")
         if not dot:
             raise UserError(f"--layer-option takes LAYER.NAME=VALUE, not {text!r}")
@@ -120,6 +132,22 @@ def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
             raise UserError(f"{spec.layer} {spec.model} cannot be built: {error}") from error
 
 
+def _of_ranks(spec: RunSpec, request: Request) -> RunSpec:
+    """The run by as many processes as the request says."""
+    if request.ranks == 1:
+        return spec
+    if spec.task != "train":
+        raise UserError(f"--ranks is for training, and {spec.suite} does not train")
+    if spec.batch_size % request.ranks:
+        raise UserError(f"--ranks {request.ranks} must divide the batch of {spec.batch_size}")
+    own = {"ranks": request.ranks, "sync_batchnorm": request.sync_batchnorm}
+    return spec.model_copy(update=own)
+
+
+def _options_key(options: Mapping[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
+
+
 class Session:
     """A suite's runs of one request, in one results folder.
 
@@ -146,15 +174,41 @@ class Session:
         self.results = (results or store.LOCAL).expanduser().resolve()
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
+        self._facts: dict[str, ClipFacts] = {}
         store.check_writable(self.results)
         # Before the data, whose decoding may take minutes.
         self.specs = suite.specs(request, UNKNOWN_MANIFEST)
         _check_models(self.specs, request)
         if prepare and request.dataset != NO_DATA:
-            self.specs = suite.specs(request, self._manifest())
+            self.specs = self._prepared()
+        self.specs = [_of_ranks(spec, request) for spec in self.specs]
+        if suite.bind is not None:
+            self.specs = suite.bind(self.specs, self.results)
 
-    def _manifest(self) -> str:
+    def _prepared(self) -> list[RunSpec]:
+        """The request's runs, each with the manifest of its own clips."""
+        common = self.suite.dataset_options(self.request)
+        base_manifest, notes = self._prepare(common)
+        specs = []
+        others: dict[str, str] = {}
+        for spec in self.suite.specs(self.request, base_manifest):
+            if spec.dataset == NO_DATA or spec.dataset_options == common:
+                specs.append(spec)
+                continue
+            key = _options_key(spec.dataset_options)
+            if key not in others:
+                others[key], more = self._prepare(spec.dataset_options)
+                notes += more
+            own = {"manifest": others[key], "base_manifest": base_manifest}
+            specs.append(spec.model_copy(update=own))
+        for note in dict.fromkeys(notes):
+            self.console.print(note, markup=False)
+        return specs
+
+    def _prepare(self, options: Mapping[str, Any]) -> tuple[str, list[str]]:
+        """The data set's manifest and notes with these options, made or decoded where missing."""
         from suites.catalog import load_dataset
+        from suites.estimates import facts_of
 
         on_terminal = self.console.is_terminal
         with Progress(console=self.console, transient=True, disable=not on_terminal) as progress:
@@ -163,7 +217,6 @@ class Session:
             def show(done: int, total: int, _: str) -> None:
                 progress.update(bar, completed=done, total=total)
 
-            options = self.suite.dataset_options(self.request)
             try:
                 data = load_dataset(self.request.dataset, self.data_root, progress=show, **options)
             except TypeError as error:
@@ -171,9 +224,16 @@ class Session:
                     raise
                 words = ", ".join(f"{n}={v}" for n, v in self.request.data_options.items())
                 raise UserError(f"{self.request.dataset} with {words}: {error}") from error
-        for note in data.notes:
-            self.console.print(note, markup=False)
-        return data.manifest
+        self._facts[_options_key(options)] = facts_of(data)
+        return data.manifest, list(data.notes)
+
+    def facts(self, spec: RunSpec) -> "ClipFacts | None":
+        """What its clips make a run cost; assumed where they are not open, None without any."""
+        from suites.estimates import assumed_facts
+
+        if spec.dataset == NO_DATA:
+            return None
+        return self._facts.get(_options_key(spec.dataset_options)) or assumed_facts(spec)
 
     def run(self, workers: int | None, deadline: float | None) -> None:
         """Runs what has no final row.
@@ -190,7 +250,7 @@ class Session:
             with RunDisplay(self.suite.name, done) as display:
                 finished = run_missing(
                     jobs,
-                    workers=workers or default_workers(self.request.device),
+                    workers=workers or self.suite.workers or default_workers(self.request.device),
                     device=self.request.device,
                     data_root=self.data_root,
                     display=display,
@@ -208,13 +268,15 @@ class Session:
         from suites.plan_table import plan_table
 
         plan_table(self.suite, self.specs, self.results).print()
+        for table in self.suite.plan(self.specs) if self.suite.plan else ():
+            table.print()
 
     def print_tables(self) -> bool:
         """Prints the tables; whether every row of the request is there and ok."""
         found = store.rows(self.results, self.suite.name)
         # Rows of other clips (videos were added, say) belong to another table.
-        wanted = (self.specs[0].setting, self.specs[0].manifest)
-        shown = [row for row in found if (row["setting"], row["manifest"]) == wanted]
+        wanted = {(spec.setting, spec.manifest) for spec in self.specs}
+        shown = [row for row in found if (row["setting"], row["manifest"]) in wanted]
         for table in self.suite.tables(shown):
             table.print()
         results = [store.RunFolder(self.results / s.folder_name).result() for s in self.specs]

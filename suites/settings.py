@@ -1,5 +1,6 @@
 """Rows sorted into the tables that they belong to."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stdcf.errors import UserError
@@ -17,16 +18,22 @@ def by_setting(suite: str, results: Path | None) -> dict[str, list[Row]]:
     """Setting -> rows; shipped rows and those of `results`, or of results/local.
 
     Where a setting holds rows of several sets of clips (videos were added, say), each is on its
-    own, by the setting and the start of its manifest.
+    own, by the setting and the start of its manifest; variations of a set stay with it.
 
     Raises:
         UserError: if `results` is given and is no folder.
     """
     if results is not None and not results.expanduser().is_dir():
         raise UserError(f"no results folder {results}")
+    return grouped(store.rows((results or store.LOCAL).expanduser().resolve(), suite))
+
+
+def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Setting -> rows, of rows of one suite, as `by_setting` tells settings apart."""
     found: dict[str, dict[str, list[Row]]] = {}
-    for row in store.rows((results or store.LOCAL).expanduser().resolve(), suite):
-        found.setdefault(row["setting"], {}).setdefault(row["manifest"], []).append(row)
+    for row in rows:
+        clips = row.get("base_manifest") or row["manifest"]
+        found.setdefault(row["setting"], {}).setdefault(clips, []).append(row)
     return {
         setting if len(by_manifest) == 1 else f"{setting}-{manifest[:8]}": rows
         for setting, by_manifest in found.items()

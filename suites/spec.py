@@ -14,13 +14,17 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from stdcf.errors import UserError
+from stdcf.memory.savers.names import canonical
 from stdcf.training.stage import Stage
 
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
-_LABELS = frozenset({"suite", "profile", "mode", "overrides"})
+_LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
+
+_ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 
 # The data set of runs that need none.
 NO_DATA = "none"
@@ -32,6 +36,7 @@ class PublishedSetting(BaseModel):
     Attributes:
         input_shape: [B, C, T, H, W] of a full-size batch.
         model_options: changes to the run's.
+        counted_shape: of the clip whose multiply-accumulates are published; None: none are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +44,9 @@ class PublishedSetting(BaseModel):
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     num_classes: PositiveInt
     model_options: dict[str, Any] = {}
+    counted_shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] | None = (
+        None
+    )
 
 
 class RunSpec(BaseModel):
@@ -46,14 +54,20 @@ class RunSpec(BaseModel):
 
     Attributes:
         manifest: SHA-256 of the clips it is trained and tested on.
+        base_manifest: of the clips that its table is about, where its own are a variation of them.
         task: what the run does, a name in `suites.tasks.TASKS`; "train" for all that trains.
         options: what a task other than training is asked for.
         mode: "full", "itsl" or a control's name; what it means stands in `stages`.
+        savers: names of the memory savers (see `stdcf.memory.savers`); "bf16" among them is amp.
         device: "cpu" or "cuda"; which one of several is not part of the run.
         threads: of torch within a step; results differ in the last digits between 1 and 2.
         epochs_override: the user's --epochs, shown in the title.
         overrides: the user's other options as words, such as "test_persons=fold-eli".
         cap_bytes: limit on the peak memory of a training step.
+        ranks: processes that train it together, a device each; batch_size is of all of them.
+        sync_batchnorm: batch normalisation over the batch of all ranks, not over each one's part.
+        starts_from: where all weights but the classifier's come from, "imagenet" or "kinetics400",
+            with the SHA-256 of the file (see `suites.weights`); None: they are drawn.
         published: adds columns to the row and changes nothing else.
     """
 
@@ -67,6 +81,7 @@ class RunSpec(BaseModel):
     dataset: str = NO_DATA
     dataset_options: dict[str, Any] = {}
     manifest: str = NO_DATA
+    base_manifest: str | None = None
     model: str = ""
     model_options: dict[str, Any] = {}
     layer: str = ""
@@ -76,12 +91,36 @@ class RunSpec(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     batch_size: PositiveInt = 1
     amp: bool = False
+    savers: tuple[str, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
     threads: PositiveInt = 1
     epochs_override: PositiveInt | None = None
     overrides: tuple[str, ...] = ()
     cap_bytes: PositiveInt | None = None
+    ranks: PositiveInt = 1
+    sync_batchnorm: bool = True
+    starts_from: (
+        Annotated[str, Field(pattern=r"^(imagenet|kinetics400(:[0-9a-f]{64})?)$")] | None
+    ) = None
     published: PublishedSetting | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bf16_is_amp(cls, content: Any) -> Any:
+        savers = content.get("savers") if isinstance(content, dict) else None
+        if isinstance(savers, list | tuple) and "bf16" in savers:
+            return content | {"amp": True}
+        return content
+
+    @field_validator("savers")
+    @classmethod
+    def _one_spelling(cls, savers: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word for word in canonical(savers) if word != "bf16")
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """All savers by name, autocast among them."""
+        return canonical((*self.savers, *(["bf16"] if self.amp else [])))
 
     @field_validator("stages")
     @classmethod
@@ -120,13 +159,15 @@ class RunSpec(BaseModel):
             parts.append("bf16")
         if self.cap_bytes is not None:
             parts.append(f"cap{self.cap_bytes}")
+        if self.ranks > 1:
+            parts.append(f"{self.ranks}ranks" + ("" if self.sync_batchnorm else "-own-batchnorm"))
         parts += [re.sub(r"[^\w.=,+-]", "_", word) for word in self.overrides]
         return "-".join(parts)
 
     @property
     def folder_name(self) -> str:
         """Where the run lies under a results folder; but for the id unique within a suite."""
-        words = [self.layer, self.mode, f"s{self.seed}", self.run_id]
+        words = [self.layer or self.model, self.mode, f"s{self.seed}", self.run_id]
         name = "-".join(re.sub(r"[^\w.=,+-]", "_", word) for word in words if word)
         return f"{self.suite}/{self.setting}/{name}"
 

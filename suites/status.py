@@ -1,5 +1,6 @@
-"""``python -m suites.status NAME``: each run's state and where it is."""
+"""``python -m suites.status NAME``: each run's state, where it is, and what it asks for."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stdcf.errors import UserError
-from suites.cli import new_app, run
+from suites.cli import EXIT_USER_ERROR, new_app, run
 from suites.store import RunFolder
 
 app = new_app("Show each run of a suite: done, running, resumable or failed, and where it is.")
@@ -19,36 +20,81 @@ def main(
     results: Annotated[
         Path | None, typer.Option(help="Where runs are kept; default results/local.")
     ] = None,
+    resubmit: Annotated[
+        str | None,
+        typer.Option(help="Send to the cluster again what ended so: failed, timeout or oom."),
+    ] = None,
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option(help="With --resubmit: KEY=VALUE of the profile, as memory_gib=32."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send more than 50 jobs without asking.")
+    ] = False,
 ) -> int:
     """Show each run of a suite: done, running, resumable or failed, and where it is."""
     from suites import store
+    from suites.cluster_record import read_record
     from suites.registry import get_suite
-    from suites.table import Table
 
     suite = get_suite(name)
-    root = (results or store.LOCAL).expanduser()
+    root = (results or store.LOCAL).expanduser().resolve()
     folders = store.run_folders(root, suite.name)
     if not folders:
         raise UserError(f"no runs of {name} in {root}; python -m suites.run {name} makes some")
+    refused: list[str] = []
+    if resubmit is not None:
+        from suites.cluster_resubmit import resubmit as send_again
+
+        refused = send_again(folders, root, resubmit, cluster_option or (), yes)
+    elif cluster_option:
+        raise UserError("--cluster-option goes with --resubmit")
+    _print_table(name, root, folders, {f.path: read_record(f) for f in folders})
+    for refusal in refused:
+        print(f"error: {refusal}", file=sys.stderr)
+    return EXIT_USER_ERROR if refused else 0
+
+
+def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict) -> None:
+    from suites.table import Table
+
+    on_cluster = [folder for folder in folders if records[folder.path] is not None]
+    queued, notes = {}, []
+    if on_cluster:
+        from suites.cluster_state import ClusterView, where
+
+        view = ClusterView.now()
+        found = view.reconcile(on_cluster)
+        queued = {run.folder.path: where(run) for run in found if run.is_queued}
+        if view.unreachable is not None:
+            notes.append(f"by the runs' own files alone: {view.unreachable}")
     body = []
     for folder in folders:
-        spec = folder.spec()
-        state, detail = describe(folder)
-        body.append(
-            [spec.setting, f"{spec.layer} {spec.mode}", str(spec.seed), state, detail, spec.run_id]
-        )
+        spec, record = folder.spec(), records[folder.path]
+        state, detail = queued.get(folder.path) or describe(folder)
+        words = [spec.model if len({spec.layer, spec.mode}) < 2 else "", spec.layer, spec.mode]
+        row = [spec.setting, " ".join(w for w in words if w), str(spec.seed), state, detail]
+        row += [record.needs if record else "–"] if on_cluster else []
+        body.append([*row, spec.run_id])
+    columns = ["Setting", "Row", "Seed", "State", "Where", "Run"]
+    if on_cluster:
+        columns.insert(5, "Asks for")
     Table(
         title=f"{name}: {sum(row[3] == 'ok' for row in body)} of {len(body)} runs ok in {root}",
-        columns=["Setting", "Row", "Seed", "State", "Where", "Run"],
+        columns=columns,
         rows=body,
+        notes=notes,
     ).print()
-    return 0
 
 
 def describe(folder: RunFolder) -> tuple[str, str]:
-    """A run's state and one line on where it is."""
-    result, state = folder.result(), folder.state()
+    """A run's state and one line on where it is, by its own files."""
+    from suites.cluster_record import fresh_row, read_record
+
+    result, state = fresh_row(folder, read_record(folder)), folder.state()
     if result is not None and result["status"] == "ok":
+        if "summary" in result:
+            return "ok", str(result["summary"])
         return "ok", f"accuracy {100 * result['accuracy']:.2f}%"
     # A row that is not final is run again, and stays until that has ended.
     is_running = not folder.is_done() and state is not None and folder.is_claimed()

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from suites.files import write_atomically
+from suites.index import read_rows
+from suites.lease import held, held_elsewhere
 from suites.spec import RunSpec, parse_spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,19 +29,6 @@ FINAL_STATUSES = frozenset({"ok", "nan", "cap_exceeded", "oom"})
 
 class Claimed(Exception):
     """Another process is working on the run."""
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """By temporary file, fsync and rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -85,12 +75,17 @@ class RunFolder:
         return result is not None and result["status"] in FINAL_STATUSES
 
     def is_claimed(self) -> bool:
-        """Whether a living process works on it."""
+        """Whether a living process works on it, here or on another machine."""
+        if held_elsewhere(self.path / "lease.json"):
+            return True
         try:
-            with self.claim():
-                return False
-        except (Claimed, FileNotFoundError):
-            return (self.path / "lock").exists()
+            with (self.path / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Ends the run with this row."""
@@ -112,8 +107,11 @@ class RunFolder:
         write_atomically(self.path / "curves.csv", text.getvalue())
 
     @contextmanager
-    def claim(self, wait_seconds: float = 0.0) -> Iterator[None]:
+    def claim(self, wait_seconds: float = 0.0) -> Iterator[int]:
         """Holds the run for this process; the system lets go of it when the process dies.
+
+        Yields:
+            A file descriptor: a process that inherits it holds the run too.
 
         Raises:
             Claimed: if another process holds it for longer than `wait_seconds`.
@@ -128,10 +126,13 @@ class RunFolder:
                     if time.monotonic() >= deadline:
                         raise Claimed(str(self.path)) from None
                     time.sleep(0.1)
-            # What a killed worker had half written; only the holder of the claim writes these.
-            for leftover in self.path.glob(".*.pt.*.tmp"):
-                leftover.unlink(missing_ok=True)
-            yield
+            with held(self.path / "lease.json") as is_held:
+                if not is_held:
+                    raise Claimed(f"{self.path}, by another machine")
+                # What a killed worker had half written; only the holder of the claim writes these.
+                for leftover in self.path.glob(".*.pt.*.tmp"):
+                    leftover.unlink(missing_ok=True)
+                yield lock.fileno()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -167,22 +168,24 @@ def run_folders(results: Path, suite: str | None = None) -> list[RunFolder]:
 def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
     """The rows of all ended runs; a local one takes the place of the shipped one of its name.
 
-    Each row is the run's result with "shipped" and "setting" beside it. Of runs that differ in
-    their code alone the latest is taken; those of other clips stay, with their own manifest.
+    Each row is the run's result with "shipped", "setting" and "folder", where the run lies, beside
+    it. Of runs that differ in their id alone the latest is taken; those of other clips stay, with
+    their own manifest.
+
+    Raises:
+        UserError: naming a result.json that is none.
     """
-    found: dict[tuple[Path, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for root, shipped in ((SHIPPED, True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
-        for folder in run_folders(root, suite):
-            result = folder.result()
-            if result is not None:
-                # Without the id: a local run takes the place of a shipped one of other code.
-                name = folder.path.name.rpartition("-")[0]
-                key = (folder.path.parent.relative_to(root), name, result["manifest"])
-                known = found.get(key)
-                if known and known["shipped"] == shipped and known["finished"] > result["finished"]:
-                    continue
-                setting = folder.path.parent.name
-                found[key] = {**result, "setting": setting, "shipped": shipped}
+        for path, result in read_rows(root, suite).items():
+            # Without the id: a local run takes the place of a shipped one of other code.
+            key = (path.rpartition("-")[0], result["manifest"])
+            known = found.get(key)
+            if known and known["shipped"] == shipped and known["finished"] > result["finished"]:
+                continue
+            setting = path.split("/")[1]
+            row = {"setting": setting, "shipped": shipped, "folder": str(root / path)}
+            found[key] = {**result, **row}
     return list(found.values())

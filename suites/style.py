@@ -1,7 +1,10 @@
 """One look for every figure; the same colour for the same layer everywhere."""
 
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +16,65 @@ LAYER_COLOURS = {"regular": "#0072B2", "rank1": "#E69F00", "stdcf": "#009E73"}
 LAYER_MARKERS = {"regular": "o", "rank1": "s", "stdcf": "D"}
 LAYER_NAMES = {"regular": "Reg. 3D", "rank1": "Rank-1 3D", "stdcf": "STDCF"}
 
+# For layers, and models without one, that the paper does not have.
+_OTHER_COLOURS = ("#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C6D31")
+_OTHER_MARKERS = ("^", "v", "P", "X", "*", "<", ">")
+# How the modes of one layer are told apart: full size is filled, each other one in its own way.
+MODE_FILLS = ("full", "none", "left", "bottom", "right", "top")
+
+# What `save` writes; fewer where one of them would be thrown away.
+FORMATS = ("png", "svg")
+_formats: ContextVar[Sequence[str]] = ContextVar("formats", default=FORMATS)
+
 # Inches; a column of a two-column page is about 3.5 wide.
 WIDTH, HEIGHT = 7.0, 3.6
 
 
+def colour(layer: str) -> str:
+    """The layer's colour in every figure; of an unknown one by its name alone."""
+    return LAYER_COLOURS.get(layer) or _OTHER_COLOURS[_place(layer, _OTHER_COLOURS)]
+
+
+def marker(layer: str) -> str:
+    """The layer's marker in every figure."""
+    return LAYER_MARKERS.get(layer) or _OTHER_MARKERS[_place(layer, _OTHER_MARKERS)]
+
+
+def in_order(layers: Sequence[str]) -> list[str]:
+    """Each layer once: the paper's in the paper's order, then the others by name."""
+    known = list(LAYER_NAMES)
+    return [name for name in known if name in layers] + sorted({*layers} - {*known})
+
+
+def plain(text: str) -> str:
+    """Text as it is drawn: no formula begins in it, and nothing in it is unprintable."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text).replace("$", r"\$")
+
+
+def _place(name: str, among: Sequence[str]) -> int:
+    return zlib.crc32(name.encode()) % len(among)
+
+
+@contextmanager
+def only(*formats: str) -> Iterator[None]:
+    """Within it `save` writes these alone."""
+    token = _formats.set(formats)
+    try:
+        yield
+    finally:
+        _formats.reset(token)
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """seaborn's whitegrid at sizes that stay readable at column width, without a display."""
+    """A white grid at sizes that stay readable at column width, without a display."""
     import matplotlib as mpl
+    import matplotlib.style
 
     mpl.use("Agg")
-    import seaborn as sns
-
     settings: dict[Any, Any] = {
+        # Matplotlib's own, so that no machine's fonts change the bytes.
+        "font.sans-serif": ["DejaVu Sans"],
         "font.size": 9,
         "axes.titlesize": 10,
         "axes.labelsize": 9,
@@ -35,22 +84,38 @@ def figure_style() -> Iterator[None]:
         "savefig.dpi": 200,
         "figure.dpi": 200,
     }
-    with sns.axes_style("whitegrid"), mpl.rc_context(settings):
+    style_context = matplotlib.style.context(["seaborn-v0_8-whitegrid", settings])
+    with mpl.rc_context(), style_context, warnings.catch_warnings():
+        # A name in a script that the font has not: boxes, in the figure alone.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
-def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """PNG and SVG with the same bytes for the same content; returns their paths."""
+def save(figure: "Figure", folder: Path, name: str, *, tight: bool = True) -> list[Path]:
+    """PNG and SVG with the same bytes for the same content; returns their paths.
+
+    Args:
+        tight: fit the edges to the content, which costs another drawing.
+    """
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0], metadata={"Software": None}, bbox_inches="tight")
-    figure.savefig(paths[1], metadata={"Date": None}, bbox_inches="tight")
+    dates: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
+    paths = []
+    if figure.get_layout_engine() is not None:
+        # Once: each format would measure texts in its own way, and place them by that.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    for extension in _formats.get():
+        paths.append(folder / f"{name}.{extension}")
+        bbox = "tight" if tight else None
+        figure.savefig(paths[-1], metadata=dates[extension], bbox_inches=bbox)
     plt.close(figure)
     return paths
 
 
 def caption(figure: "Figure", lines: Sequence[str]) -> None:
     """Small print below a figure: data, epochs, seeds, device."""
-    figure.text(0.0, -0.02, "\n".join(lines), fontsize=7, color="#444444", va="top", wrap=True)
+    figure.text(
+        0.0, -0.02, plain("\n".join(lines)), fontsize=7, color="#444444", va="top", wrap=True
+    )

@@ -16,8 +16,11 @@ class Request:
     """What the command line asks of a suite; None leaves the profile's own value.
 
     Attributes:
+        ranks: processes that train a run together.
+        sync_batchnorm: batch normalisation over the batch of all ranks.
         data_options, model_options: name -> value.
         layer_options: layer -> name -> value.
+        options: of the suite itself, name -> value.
     """
 
     profile: str
@@ -27,14 +30,17 @@ class Request:
     amp: bool = False
     cap_bytes: int | None = None
     device: str = "cpu"
+    ranks: int = 1
+    sync_batchnorm: bool = True
     data_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
     layer_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def overrides(self) -> tuple[str, ...]:
         """The options above as words, for titles and folders."""
-        flat = {**self.data_options, **self.model_options}
+        flat = {**self.options, **self.data_options, **self.model_options}
         for layer, options in self.layer_options.items():
             flat |= {f"{layer}.{name}": value for name, value in options.items()}
         return tuple(f"{name}={value}" for name, value in sorted(flat.items()))
@@ -51,6 +57,10 @@ class Suite:
         specs: the runs of a request, in the order of their value, for clips with this manifest.
         tables: from the rows of one setting; rows may be missing.
         figures: draws into a folder from the rows of one setting; returns what it wrote.
+        plan: what `--dry-run` prints beside the list of runs, without data.
+        bind: completes the runs with what lies in the results folder (weights to start from).
+        workers: runs at a time; None leaves it to the machine.
+        options: names of options of its own, for --option.
     """
 
     name: str
@@ -61,3 +71,7 @@ class Suite:
     specs: Callable[[Request, str], list[RunSpec]]
     tables: Callable[[Sequence[Row]], list[Table]]
     figures: Callable[[Sequence[Row], Path], list[Path]]
+    plan: Callable[[Sequence[RunSpec]], list[Table]] | None = None
+    bind: Callable[[Sequence[RunSpec], Path], list[RunSpec]] | None = None
+    workers: int | None = None
+    options: Sequence[str] = ()

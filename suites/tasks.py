@@ -1,8 +1,8 @@
 """What a run can do, by name: each task is a function in a module that is imported when needed.
 
 A task takes ``(folder, *, data_root, device, num_workers, should_stop)`` and returns the row's
-fields beyond `execute.header`, "status" and "reason" among them. What it raises becomes a row as in
-`suites.worker`. A row may have "summary", the line that the display shows when the run has ended.
+fields beyond `row_header.header`, "status" and "reason" among them. What it raises becomes a row as
+in `suites.worker`. A row may have "summary", the line that the display shows when the run ended.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from stdcf.errors import UserError
 
 TASKS: dict[str, str] = {
     "train": "suites.execute:train",
+    "layer_speed": "suites.layer_speed_task:measure",
+    "network_speed": "suites.network_speed_task:measure",
 }
 
 

@@ -18,6 +18,7 @@ from suites.store import Claimed, RunFolder
 
 EXIT_CLAIMED = 75
 EXIT_STOPPED = 76
+EXIT_FAILED = 77
 
 
 def main() -> int:
@@ -26,13 +27,17 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data-root")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--num-workers", type=int, default=0, help="data worker processes")
+    parser.add_argument("--num-workers", type=int, help="data worker processes")
     parser.add_argument("--die-with", type=int, metavar="PID", help="stop when this parent ends")
+    parser.add_argument("--claimed", action="store_true", help="the parent holds the run")
+    parser.add_argument("--rank", type=int, default=0, help="of the processes of one run")
     arguments = parser.parse_args()
     if arguments.die_with is not None:
         _die_with(arguments.die_with)
     use_huge_pages()
     folder = RunFolder(arguments.folder)
+    if arguments.claimed or arguments.rank:
+        return _run(folder, arguments)
     try:
         # A worker whose runner was killed needs a moment to write its last checkpoint.
         with folder.claim(wait_seconds=10):
@@ -46,12 +51,15 @@ def main() -> int:
 def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
     stop = _StopFlag()
     started = time.time()
-    folder.write_state(status="starting", pid=os.getpid(), fraction=0.0)
+    if arguments.rank == 0:
+        folder.write_state(status="starting", pid=os.getpid(), fraction=0.0)
 
     from stdcf.errors import UserError
+    from stdcf.memory.cap import is_out_of_memory
     from stdcf.memory.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
+    from suites.cluster_attempts import counts, write_failure
     from suites.provenance import commit
     from suites.tasks import get_task
 
@@ -73,44 +81,68 @@ def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
     except CapExceeded as error:
         row = {"status": "cap_exceeded", "reason": str(error), **_peak(error)}
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        row = {"status": "oom", "reason": str(error).splitlines()[0]}
+        row = _out_of_memory(error, folder)
     except CheckpointError as error:
         row = {"status": "error", "reason": f"{error}; delete it to start the run anew"}
     except UserError as error:
         row = {"status": "error", "reason": str(error)}
+    if arguments.rank:
+        # What every process finds, the first one says; memory may be short in this one alone.
+        if row.get("status") not in ("oom", "cap_exceeded"):
+            return 0
+        write_failure(folder, arguments.rank, row)
+        return EXIT_FAILED
     folder.write_result(
-        _header(folder, arguments.device) | row | {"wall_seconds": time.time() - started}
+        _header(folder, arguments.device)
+        | row
+        | {"wall_seconds": time.time() - started}
+        | counts(folder)
     )
     return 0
 
 
 def _header(folder: RunFolder, device: str) -> dict[str, Any]:
-    from suites.execute import header
+    from suites.row_header import header
 
     return header(folder.spec(), device)
 
 
 def _peak(error: Any) -> dict[str, Any]:
-    return {"measured_peak_bytes": error.peak_bytes, "measured_by": "tracker_cpu"}
+    return {
+        "measured_peak_bytes": error.peak_bytes,
+        "measured_by": "tracker_cpu",
+        "cap_bytes": error.cap_bytes,
+        "peak_place": str(error.moment),
+        **error.facts,
+    }
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
+def _out_of_memory(error: BaseException, folder: RunFolder) -> dict[str, Any]:
+    from stdcf.memory.cap import out_of_memory_fields, save_snapshot
 
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
-        "can't allocate memory" in str(error) or "not enough memory" in str(error)
-    )
+    cap_bytes = folder.spec().cap_bytes
+    fields = out_of_memory_fields(error)
+    on_gpu = fields.get("measured_by") == "cuda_allocated"
+    if on_gpu:
+        save_snapshot(folder.path / "oom_snapshot.pickle")
+    # A capped process has less than the card, so it is the cap that it ran into.
+    status = "cap_exceeded" if on_gpu and cap_bytes is not None else "oom"
+    reason = str(error).splitlines()[0]
+    return {"status": status, "reason": reason, "cap_bytes": cap_bytes, **fields}
 
 
 class _StopFlag:
-    """True once SIGTERM or SIGINT has come; training then stops at the next step."""
+    """True once SIGTERM, SIGINT or SIGUSR2 has come; training then stops at the next step."""
 
     def __init__(self) -> None:
         self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+        for number in numbers:
             signal.signal(number, self._ask)
+        # Whoever started this process may have held them back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def _ask(self, *_: Any) -> None:
         self._asked = True

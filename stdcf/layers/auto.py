@@ -198,6 +198,9 @@ def plan_of(
         shapes = tuple(tuple(p.shape) for p in parameters)
         rest = (options.stride, options.padding, options.dilation, options.groups)
         return _compiled_plan(device_kind(x_BCTHW), dtype, shapes, *rest, limit_bytes)
+    if torch.jit.is_tracing():
+        # Sizes are no numbers there, and of plans without a kernel this is the one to take.
+        return "composed"
     return choose(situation(x_BCTHW, parameters, options), limit_bytes).plan
 
 

@@ -43,8 +43,9 @@ def set_dilation(
 
     setters = list(_setters(model, "", skipped))
     for name, layer, setter in setters:
-        # Tried on a copy that shares the parameters, so that a failure leaves the model as it was.
-        trial = copy.deepcopy(layer, {id(p): p for p in layer.parameters()})
+        # Tried on a copy that shares the tensors, so that a failure leaves the model as it was.
+        shared = (*layer.parameters(), *layer.buffers())
+        trial = copy.deepcopy(layer, {id(tensor): tensor for tensor in shared})
         try:
             setter(trial, temporal, spatial)
         except ValueError as error:

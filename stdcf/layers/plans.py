@@ -21,8 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
+from stdcf.layers.checks import check_type
 from stdcf.layers.cpu.atoms import DTYPES
 from stdcf.layers.cpu.library import library
 from stdcf.layers.layout import layout_of
@@ -59,7 +61,7 @@ class Plan:
 def compose(parameters: Parameters) -> Tensor:
     """The dense filter, [C_out, C_in/groups, kT, kH, kW] (Eq. 2)."""
     coefficients, spatial, temporal = parameters
-    m, n = len(spatial), len(temporal)
+    m, n = spatial.shape[0], temporal.shape[0]
     atoms = temporal.view(1, n, -1, 1, 1) * spatial.view(m, 1, 1, *spatial.shape[1:])
     weight = coefficients.flatten(0, 1) @ atoms.reshape(m * n, -1)
     return weight.view(*coefficients.shape[:2], -1, *spatial.shape[1:])
@@ -106,14 +108,14 @@ def _factored_maps(x_BCTHW: Tensor, parameters: Parameters, options: Options) ->
 def _temporal_weight(parameters: Parameters) -> Tensor:
     """α contracted with φ, [C_out, C_in/groups·M, kT, 1, 1]."""
     coefficients, _, temporal = parameters
-    mixed = coefficients.unflatten(2, (-1, len(temporal))) @ temporal
+    mixed = coefficients.unflatten(2, (-1, temporal.shape[0])) @ temporal
     return mixed.flatten(1, 2)[..., None, None]
 
 
 def _spatial_weight(parameters: Parameters) -> Tensor:
     """α contracted with ψ, [C_out, C_in/groups·N, 1, kH, kW]."""
     coefficients, spatial, _ = parameters
-    by_temporal = coefficients.unflatten(2, (len(spatial), -1)).transpose(2, 3)
+    by_temporal = coefficients.unflatten(2, (spatial.shape[0], -1)).transpose(2, 3)
     mixed = by_temporal @ spatial.flatten(1)
     return mixed.flatten(1, 2).unflatten(2, (1, *spatial.shape[1:]))
 
@@ -148,13 +150,33 @@ def run_plan(
     Args:
         name: of `PLANS`.
         parameters: α, ψ and φ.
+
+    Raises:
+        RuntimeError: for an input that nn.Conv3d refuses, too.
     """
+    check_type(x_BCTHW, parameters[0], bias)
     if name == "factored" and fused_runs(x_BCTHW):
         return _fused(x_BCTHW, parameters, bias, options)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        # The compiler decides itself what to keep, and a trace shows plain operators.
+    if torch.compiler.is_compiling() or _goes_by_operators(x_BCTHW):
+        # A compiler decides itself what to keep.
         return _run(PLANS[name], x_BCTHW, parameters, bias, options)
+    # What autocast makes of the input is kept, as by nn.Conv3d, and not the input itself.
+    x_BCTHW = x_BCTHW.to(compute_dtype(x_BCTHW))
     return _Recomputed.apply(x_BCTHW, *parameters, bias, options, PLANS[name])
+
+
+def _goes_by_operators(x: Tensor) -> bool:
+    """Whether torch's own operators are asked for.
+
+    A trace shows them, and torch.func's transforms, forward-mode differentiation and complex numbers
+    go through nothing else.
+    """
+    return (
+        torch.jit.is_tracing()
+        or x.is_complex()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
 
 
 def plain_factored(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
@@ -214,9 +236,9 @@ def device_kind(x: Tensor) -> str:
 
 def fused_runs(x_BCTHW: Tensor) -> bool:
     """Whether the CPU's kernel takes this input."""
-    if device_kind(x_BCTHW) != "cpu" or torch.jit.is_tracing():
+    if device_kind(x_BCTHW) != "cpu":
         return False
-    if not torch.compiler.is_compiling() and x_BCTHW.numel() == 0:
+    if not torch.compiler.is_compiling() and _goes_by_operators(x_BCTHW):
         return False
     return compute_dtype(x_BCTHW) in DTYPES and _kernel_is_there()
 
@@ -317,7 +339,8 @@ def _pull(
         grad_clip, *by_maps = _vjp(maps, (one, *leaves), grad_maps)
         sums = [_sum(a, b) for a, b in zip(sums, by_maps, strict=True)]
         if grad_clip is not None:
-            whole[index] = grad_clip[0]
+            # A slice, for of an empty batch there is one part without a clip.
+            whole[index : index + 1] = grad_clip
         del maps, grad_maps, grad_clip
     by_weight = _vjp(weight, leaves, grad_weight)
     grads = [_sum(a, b) for a, b in zip(sums, by_weight, strict=True)]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from stdcf.layers import auto
 from stdcf.layers.atoms import INITS, reset_bias_
+from stdcf.layers.checks import check_size
 from stdcf.layers.padding import (
     PADDING_MODES,
     Triple,
@@ -171,6 +172,7 @@ class STDCFConv3d(nn.Module):
         """The input, padded where a convolution cannot do it, the parameters, and the rest."""
         sides = pad_sides(self.padding, self.kernel_size, self.dilation)
         x_BCTHW, padding = pad_input(x_BCTHW, sides, self.padding_mode)
+        check_size(x_BCTHW, self.in_channels, self.kernel_size, padding, self.dilation)
         options = Options(self.stride, padding, self.dilation, self.groups)
         return x_BCTHW, self._parameters_in_order, options
 

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from suites import doctor, kth_table2, report, run, status
+from suites.figures_common import COMMON
 from suites.registry import SUITES
 from suites.store import REPOSITORY, RunFolder, run_folders
 from suites.suite import Request
+from suites.table import from_csv, from_json
 
-COMMANDS = ("run", "report", "plot", "status", "doctor", "data", "worker")
+COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "worker")
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +57,8 @@ def test_help_of_every_command_comes_without_torch() -> None:
     done = python(HELP, " ".join(COMMANDS))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.lower().count("usage: ") == len(COMMANDS)
-    for option in ("--profile", "--seeds", "--cap", "--budget-minutes", "--dry-run", "--format"):
+    options = ("--profile", "--seeds", "--cap", "--budget-minutes", "--dry-run", "--format")
+    for option in (*options, "--diff", "--html", "--docs"):
         assert option in done.stdout
 
 
@@ -81,10 +84,16 @@ def test_tables_and_figures_come_from_results_without_torch(store: Path, tmp_pat
     done = python(WITHOUT_TORCH, *lines)
     assert (done.returncode, done.stderr) == (0, "")
     # Beside the figures of what is shipped.
-    png, svg = sorted(tmp_path.glob("out/kth_table2/video_folder-*/*"))
-    assert (png.name, svg.name) == ("figure5.png", "figure5.svg")
-    assert f"{png}\n{svg}\n" in done.stdout
-    assert "video_folder" in svg.read_text(encoding="utf-8")
+    drawn = sorted(tmp_path.glob("out/kth_table2/video_folder-*/*.*g"))
+    assert [path.name for path in drawn] == [
+        f"{name}.{extension}"
+        for name in sorted(["figure5", *COMMON])
+        for extension in ("png", "svg")
+    ]
+    for path in drawn:
+        assert f"{path}\n" in done.stdout
+        if path.suffix == ".svg":
+            assert "video_folder" in path.read_text(encoding="utf-8")
 
 
 def test_list(call: Any) -> None:
@@ -143,7 +152,11 @@ def test_report_in_every_format(call: Any, store: Path) -> None:
     assert (code, err) == (0, "")
     assert text.count("Table 2: ") == 3
     tables = json.loads(call(report, *where, "--format", "json")[1])
-    assert [set(table) for table in tables] == [{"title", "rows", "notes"}] * 3
+    assert [set(table) for table in tables] == [{"title", "columns", "rows", "notes"}] * 3
+    read = from_csv(call(report, *where, "--format", "csv")[1])
+    assert [table.to_json() for table in read] == [
+        table.to_json() for table in from_json(call(report, *where, "--format", "json")[1])
+    ]
     accuracies = {(row["Layer"], row["Training"]): row["Clip acc., %"] for row in tables[0]["rows"]}
     for folder in run_folders(store):
         row = folder.result()
@@ -153,8 +166,10 @@ def test_report_in_every_format(call: Any, store: Path) -> None:
     markdown = call(report, *where, "--format", "md")[1]
     assert markdown.count("### ") == 3
     lines = list(csv.reader(call(report, *where, "--format", "csv")[1].splitlines()))
-    assert lines[0] == list(tables[0]["rows"][0])
-    assert lines[1] == list(tables[0]["rows"][0].values())
+    assert lines[0] == ["table", *tables[0]["columns"]]
+    assert lines[1] == [tables[0]["title"], *tables[0]["rows"][0].values()]
+    latex = call(report, *where, "--format", "latex")[1]
+    assert latex.count(r"\begin{tabular}") == 3
     assert contents(store) == before
 
 
@@ -175,7 +190,8 @@ def test_rows_of_other_clips_are_a_table_of_their_own(
             row = folder.result()
             assert row is not None
             copy = RunFolder.create(tmp_path / "results", spec)
-            copy.write_result(row | {"manifest": manifest, "run_id": spec.run_id})
+            own = {"manifest": manifest, "base_manifest": manifest, "run_id": spec.run_id}
+            copy.write_result(row | own)
     tables = json.loads(
         call(report, "kth_table2", "--results", tmp_path / "results", "--format", "json")[1]
     )

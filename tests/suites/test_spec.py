@@ -27,7 +27,7 @@ BASE: dict[str, Any] = {
     "seed": 0,
     "batch_size": 16,
 }
-LABELS = ("suite", "profile", "mode")
+LABELS = ("suite", "profile", "mode", "base_manifest")
 # Another value of each field that changes the result.
 OTHER: dict[str, Any] = {
     "task": "layer_speed",
@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "seed": 1,
     "batch_size": 15,
     "amp": True,
+    "savers": ("checkpoint", "accumulate=4"),
     "device": "cuda",
     "threads": 2,
     "epochs_override": 4,
@@ -57,6 +58,7 @@ OTHER_STAGE: dict[str, Any] = {
     "test_dilation": (1, 2),
     "trains": ("spatial",),
     "optimizer": "sgd",
+    "weight_decay": 1e-4,
     "fresh_optimizer": False,
     "epochs": 5,
     "lr": 1.0001e-3,
@@ -173,6 +175,7 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field: str, value: Any) 
             {"stages": [{"name": "a", "epochs": 9, "lr": 1, "milestones": [4, 2]}]},
             ["milestones must ascend"],
         ),
+        ({"savers": ["chekpoint"]}, ["savers", "'chekpoint'", "checkpoint, accumulate=4"]),
         ({"published": {"shape": 1}}, ["published.shape", "input_shape"]),
     ],
 )
@@ -202,6 +205,18 @@ def test_a_table_of_its_own_for_what_departs_from_the_profile() -> None:
     assert len({SPEC.setting, *settings}) == 6
     assert not any("/" in setting or " " in setting for setting in settings)
     assert SPEC.folder_name == f"kth_table2/weizmann-quick/stdcf-full-s0-{SPEC.run_id}"
+
+
+def test_savers_have_one_spelling() -> None:
+    """However they are written, the same savers are the same run; bf16 is amp."""
+    spec = RunSpec(**{**BASE, "savers": ("checkpoint", "bf16", "accumulate=4")})
+    again = RunSpec(**{**BASE, "savers": ("accumulate=04", "checkpoint"), "amp": True})
+    assert spec == again
+    assert spec.run_id == again.run_id
+    assert (spec.amp, spec.savers) == (True, ("checkpoint", "accumulate=4"))
+    assert spec.techniques == ("bf16", "checkpoint", "accumulate=4")
+    assert RunSpec(**{**BASE, "savers": ("bf16",)}).run_id == RunSpec(**BASE, amp=True).run_id
+    assert parse_spec(spec.model_dump_json()) == spec
 
 
 def test_another_optimiser_needs_a_fresh_state() -> None:

@@ -28,7 +28,8 @@ class Geometry:
     Attributes:
         input_shape: [B, C_in, T, H, W].
         num_spatial_atoms, num_temporal_atoms: M and N.
-        threads: among which a call divides itself; changes no result.
+        threads: among which a call divides itself; of 64·i channels, fewer than 64·threads, they
+            change the rounding of the atoms' gradients, and otherwise no sum.
     """
 
     input_shape: Sequence[int]

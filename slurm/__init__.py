@@ -1,0 +1,1 @@
+"""Sends any picklable calls to a SLURM cluster, with their resources; what they do is their own."""

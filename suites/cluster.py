@@ -1,0 +1,171 @@
+"""``suites.run --executor slurm``: sends what is missing of a suite; waits if it is asked to."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from slurm.profile import ClusterProfile, load_profile
+from slurm.resources import Resources
+from stdcf.errors import UserError
+from suites import store
+from suites.cli import EXIT_ROWS_NOT_OK, EXIT_USER_ERROR
+from suites.cluster_state import ClusterRun, ClusterView
+from suites.cluster_submit import Request, Sent, confirm_many, send, submitting
+from suites.store import RunFolder
+
+if TYPE_CHECKING:
+    from suites.session import Session
+    from suites.spec import RunSpec
+
+PROFILE_FILE = "cluster.toml"
+# A run that had too little host memory gets so much more of it.
+MORE_MEMORY = 2
+_WAIT_SECONDS = 5.0
+
+
+def profile_of(file: Path | None, name: str | None, options: Sequence[str]) -> ClusterProfile:
+    """The profile that the command line names; the file is $STDCF_CLUSTER or ./cluster.toml.
+
+    Raises:
+        UserError: see `load_profile`.
+    """
+    default = Path(os.environ.get("STDCF_CLUSTER") or PROFILE_FILE)
+    return load_profile((file or default).expanduser(), name, options)
+
+
+def device_of(profile: ClusterProfile, asked: str | None) -> str:
+    """The device of runs on this partition.
+
+    Raises:
+        UserError: if another was asked for.
+    """
+    has = "cuda:0" if profile.gpus_per_node else "cpu"
+    if asked is not None and asked.partition(":")[0] != has.partition(":")[0]:
+        raise UserError(
+            f"--device {asked}, and the cluster profile has gpus_per_node = "
+            f"{profile.gpus_per_node}; choose another with --cluster-profile"
+        )
+    return has
+
+
+def run_on_cluster(
+    session: "Session", profile: ClusterProfile, *, detach: bool, yes: bool, parallel: int | None
+) -> int:
+    """Sends the session's runs that have no final row and no job; exit status of the command.
+
+    Args:
+        detach: end when they are sent; else wait for them, and print the tables.
+        yes: send many without asking.
+        parallel: jobs of an array that run at once; None is the profile's.
+    """
+    say, name = session.console.print, session.suite.name
+    with submitting(session.results):
+        folders = [RunFolder.create(session.results, spec) for spec in session.specs]
+        view = ClusterView.now()
+        if view.unreachable is not None:
+            raise UserError(view.unreachable)
+        runs = view.reconcile(folders)
+        done = sum(run.folder.is_done() for run in runs)
+        queued = sum(run.job is not None for run in runs)
+        sent = _send_missing(session, profile, runs, yes, parallel)
+    say(f"{done} of {len(runs)} runs done, {queued} in the queue before, {sent.jobs} sent now")
+    for refusal in sent.refused:
+        print(f"error: {refusal}", file=sys.stderr)
+    if detach and done < len(runs):
+        where = "" if session.results == store.LOCAL else f" --results {session.results}"
+        say(f"where they are: python -m suites.status {name}{where}", markup=False, soft_wrap=True)
+        say(f"their table:    python -m suites.report {name}{where}", markup=False, soft_wrap=True)
+        return EXIT_USER_ERROR if sent.refused else 0
+    _wait(session, folders)
+    status = 0 if session.print_tables() else EXIT_ROWS_NOT_OK
+    return EXIT_USER_ERROR if sent.refused else status
+
+
+def _send_missing(
+    session: "Session",
+    profile: ClusterProfile,
+    runs: Sequence[ClusterRun],
+    yes: bool,
+    parallel: int | None,
+) -> Sent:
+    missing = [
+        (run.folder, spec, run.row)
+        for run, spec in zip(runs, session.specs, strict=True)
+        if run.job is None and not run.folder.is_done()
+    ]
+    confirm_many(len(missing), yes, typer.confirm if sys.stdin.isatty() else None)
+    if not missing:
+        return Sent([], [])
+    _, specs, rows = zip(*missing, strict=True)
+    requests = requests_for(session, profile, specs, rows, parallel)
+
+    def show(job_id: str, count: int, needs: Resources) -> None:
+        session.console.print(f"job {job_id}: {count} runs, each {needs}", markup=False)
+
+    pairs = [(folder, request) for (folder, *_), request in zip(missing, requests, strict=True)]
+    return send(pairs, session.results, show)
+
+
+def requests_for(
+    session: "Session",
+    profile: ClusterProfile,
+    specs: Sequence["RunSpec"],
+    rows: Sequence[dict[str, Any] | None],
+    parallel: int | None = None,
+) -> list[Request]:
+    """What each run asks of the cluster.
+
+    Args:
+        rows: of the runs' earlier submissions, if there were any.
+    """
+    from suites.cluster_resources import expected_time_limits, resources_for
+    from suites.estimates import Estimates
+
+    estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)
+    requests = []
+    for spec, row in zip(specs, rows, strict=True):
+        facts = session.facts(spec)
+        short = row is not None and row["status"] == "host_oom"
+        requests.append(
+            Request(
+                suite=session.suite.name,
+                profile=profile,
+                resources=resources_for(
+                    spec, profile, facts, estimates, more_memory=MORE_MEMORY if short else 1
+                ),
+                data_root=session.data_root,
+                parallel=parallel,
+                expected_time_limits=expected_time_limits(spec, profile, facts, estimates),
+            )
+        )
+    return requests
+
+
+def _wait(session: "Session", folders: Sequence[RunFolder]) -> None:
+    """Until no run is in the queue, saying how each ended.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the jobs go on.
+    """
+    from suites.display import describe_end
+
+    shown = {folder.path for folder in folders if folder.is_done()}
+    try:
+        while True:
+            runs = ClusterView.now().reconcile(folders)
+            for run in runs:
+                if run.row is not None and run.folder.path not in shown:
+                    shown.add(run.folder.path)
+                    text = describe_end(run.folder.spec(), run.row)
+                    session.console.print(text, markup=False)
+            if not any(run.is_queued for run in runs):
+                return
+            time.sleep(_WAIT_SECONDS)
+    except KeyboardInterrupt:
+        session.console.print("the jobs go on; scancel ends them")
+        raise

@@ -1,0 +1,137 @@
+"""What a suite would send to a cluster, and what it would cost: ``--dry-run --executor slurm``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slurm.launcher import SlurmLauncher, Submission
+from slurm.profile import ClusterProfile
+from stdcf.errors import UserError
+from suites import store
+from suites.cells import MIB
+from suites.cluster import requests_for
+from suites.cluster_record import ARRAYS
+from suites.cluster_submit import MANY_JOBS, Request
+from suites.code_version import code_version
+from suites.estimates import ClipFacts, Estimates
+from suites.spec import RunSpec
+from suites.table import Table
+
+if TYPE_CHECKING:
+    from suites.session import Session
+
+# Where no SLURM says otherwise: its own default.
+_ARRAY_LIMIT = 1001
+_GIB = 2**30
+
+
+def print_cluster_plan(session: "Session", profile: ClusterProfile, parallel: int | None) -> None:
+    """Prints runs, jobs, memory, cost and one script; writes nothing, and sends nothing."""
+    specs = [spec for spec in session.specs if not _is_done(session.results, spec)]
+    if not specs:
+        session.console.print(f"all {len(session.specs)} runs are done; nothing to send")
+        return
+    requests = requests_for(session, profile, specs, [None] * len(specs), parallel)
+    estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)
+    _plan_table(session, profile, specs, requests, estimates).print()
+    folder = session.results / ARRAYS
+    launcher = SlurmLauncher(folder, profile, Path.cwd(), folder / "code" / code_version())
+    submission = Submission(launcher.folder / f"stdcf-{session.suite.name}-0000000000")
+    first = requests[0]
+    same = sum(request.resources == first.resources for request in requests)
+    count = len(launcher.chunks(same, _array_limit(profile))[0])
+    session.console.print("The script of the first array:\n", markup=False)
+    script = launcher.script(submission, first.resources, count, parallel)
+    session.console.print(script, markup=False, soft_wrap=True)
+
+
+def _plan_table(
+    session: "Session",
+    profile: ClusterProfile,
+    specs: Sequence[RunSpec],
+    requests: Sequence[Request],
+    estimates: Estimates,
+) -> Table:
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for index, spec in enumerate(specs):
+        words = (spec.model, spec.layer, spec.mode, str(requests[index].resources))
+        kinds.setdefault(words, []).append(index)
+    body, total_hours, assumed = [], 0.0, False
+    for (model, layer, mode, needs), members in kinds.items():
+        spec = specs[members[0]]
+        facts = session.facts(spec)
+        hours = _hours(spec, facts, estimates)
+        total_hours += spec.ranks * (hours or 0.0) * len(members)
+        assumed = assumed or (facts is not None and facts.assumed)
+        body.append(
+            [
+                " ".join(word for word in (model, layer, mode) if word),
+                str(len(members)),
+                *_memory(spec, facts, estimates, profile),
+                "–" if hours is None else f"{hours:.2f}",
+                needs,
+            ]
+        )
+    sizes = {request.resources for request in requests}
+    arrays = sum(
+        -(-sum(r.resources == size for r in requests) // _array_limit(profile)) for size in sizes
+    )
+    device = "GPU" if profile.gpus_per_node else "CPU process"
+    notes = [
+        f"{len(specs)} runs to send as {len(specs)} jobs in {arrays} array{'s' * (arrays > 1)}; "
+        f"about {total_hours:.1f} {device} hours",
+        "hours: of one run, without margin; "
+        + (
+            "from earlier results"
+            if all(estimates.is_measured(spec) for spec in specs)
+            else "from an assumed speed, which --cluster-option teraflops=N sets, where no earlier "
+            "result tells"
+        ),
+        f"a job's minutes are {profile.margin:g} times that, and its start, rounded up",
+    ]
+    if assumed:
+        notes.append("the data is not opened here: clips are counted as in the whole set")
+    if len(specs) > MANY_JOBS:
+        notes.append(f"more than {MANY_JOBS} jobs: sent with --yes")
+    return Table(
+        title=f"{session.suite.name}: {len(specs)} of {len(session.specs)} runs to send "
+        f"({specs[0].setting})",
+        columns=["Run", "Runs", "Memory, MiB", "Smallest GPU, GiB", "Hours", "A job asks for"],
+        rows=body,
+        notes=notes,
+    )
+
+
+def _memory(
+    spec: RunSpec, facts: ClipFacts | None, estimates: Estimates, profile: ClusterProfile
+) -> list[str]:
+    """Predicted peak of one device, and the smallest GPU that holds it."""
+    if facts is None or (peak := estimates.peak_bytes(spec, facts, "cuda")) is None:
+        return ["–", "–"]
+    size = estimates.smallest_gpu_gib(spec, facts)
+    gpu = "none" if size is None else str(size)
+    if profile.gpu_memory_gib is not None and (size is None or size > profile.gpu_memory_gib):
+        gpu += f" (here {profile.gpu_memory_gib:g})"
+    return [f"{peak / MIB:.0f}", gpu]
+
+
+def _hours(spec: RunSpec, facts: ClipFacts | None, estimates: Estimates) -> float | None:
+    seconds = None if facts is None else estimates.seconds(spec, facts)
+    return None if seconds is None else seconds / 3600
+
+
+def _array_limit(profile: ClusterProfile) -> int:
+    from slurm.queue import largest_array
+
+    if profile.max_array_size is not None:
+        return profile.max_array_size
+    try:
+        return largest_array() or _ARRAY_LIMIT
+    except UserError:
+        return _ARRAY_LIMIT
+
+
+def _is_done(results: Path, spec: RunSpec) -> bool:
+    from suites.plan_table import state
+
+    return state(results, spec) == "done"

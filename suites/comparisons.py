@@ -1,0 +1,93 @@
+"""Paired tests between rows that share seeds and differ in one thing: their layer or their mode."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from suites import cells
+from suites.stats import holm, paired
+from suites.style import LAYER_NAMES
+from suites.suite import Row
+from suites.table import Table
+
+# More rows than this are compared with the first alone: each further test weakens all.
+_MOST_BY_ALL = 6
+_NOISE = 0.05
+
+Group = tuple[str, str]
+Seeds = Mapping[int, float]
+
+
+def comparison_table(rows: Sequence[Row], described: str = "") -> Table | None:
+    """Differences in accuracy of one setting; None where no two rows share two seeds.
+
+    The p values are Student's for paired seeds, then Holm's over all tests of the table. Failed
+    runs take part in none; what could not be tested for want of seeds is counted in a note.
+    """
+    groups = _accuracies(rows)
+    pairs = list(_pairs(list(groups)))
+    body: list[list[str]] = []
+    found = []
+    for one, other in pairs:
+        shared = sorted(groups[one].keys() & groups[other].keys())
+        if len(shared) < 2:
+            continue
+        test = paired([groups[one][s] for s in shared], [groups[other][s] for s in shared])
+        found.append(test)
+        body.append([_name(one), _name(other), cells.with_interval(test.difference, sign=True)])
+        body[-1] += [str(test.difference.n), p_text(test.p)]
+    # Without SciPy there is neither an interval nor a test.
+    if not found or found[0].difference.half_width is None:
+        return None
+    corrected = holm([test.p for test in found])
+    for line, p in zip(body, corrected, strict=True):
+        line += [p_text(p), "unknown" if p is None else "yes" if p < _NOISE else "no"]
+    notes = [
+        "Student's t for paired seeds, two-sided; Holm: corrected for the number of tests here, "
+        f"{len(found)}; beyond noise: Holm's p below {_NOISE:g}",
+    ]
+    if any(test.p is None for test in found):
+        notes.append("unknown: every seed has the same difference, so there is no noise to compare")
+    untested = len(pairs) - len(found)
+    if untested:
+        notes.append(f"not tested, with fewer than two seeds in common: {untested} more pairs")
+    columns = ["Row", "against", "Difference, points", "n", "p", "p (Holm)", "Beyond noise"]
+    title = "Clip accuracy: paired differences" + (f" ({described})" if described else "")
+    return Table(title, columns, body, notes)
+
+
+def p_text(p: float | None) -> str:
+    """A p value as a cell."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _accuracies(rows: Sequence[Row]) -> dict[Group, dict[int, float]]:
+    """Layers in the order of every figure, full size before other modes."""
+    layers = list(LAYER_NAMES)
+
+    def order(row: Row) -> tuple[bool, str, int, str]:
+        layer = row["layer"]
+        place = layers.index(layer) if layer in layers else len(layers)
+        return row["mode"] != "full", row["mode"], place, layer
+
+    groups: dict[Group, dict[int, float]] = {}
+    for row in sorted(rows, key=order):
+        if row["status"] == "ok" and isinstance(row.get("accuracy"), int | float):
+            group = groups.setdefault((row["layer"], row["mode"]), {})
+            group[row["seed"]] = 100 * row["accuracy"]
+    return groups
+
+
+def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+    """Modes of each layer, then layers of each mode; the earlier one is what is compared with."""
+    for axis in (0, 1):
+        for value in dict.fromkeys(group[axis] for group in groups):
+            alike = [group for group in groups if group[axis] == value]
+            if len(alike) <= _MOST_BY_ALL:
+                yield from ((other, one) for one, other in combinations(alike, 2))
+            else:
+                yield from ((other, alike[0]) for other in alike[1:])
+
+
+def _name(group: Group) -> str:
+    layer, mode = group
+    return " ".join(word for word in (LAYER_NAMES.get(layer, layer), mode) if word)

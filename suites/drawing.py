@@ -1,0 +1,130 @@
+"""Draws the figures of many settings: what is drawn already is kept, the rest by several processes.
+
+Beside the figures of a setting stands drawn.json with a digest of the rows and of the code that
+drew them. While both are the same, and no file was touched, the same bytes would come out again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from suites import style
+from suites.figures_common import draw_figures
+from suites.registry import get_suite
+from suites.suite import Row
+
+RECORD = "drawn.json"
+
+# A process of its own takes a second to start.
+_FEW = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The rows of one setting of a suite, as `settings.by_setting` names them."""
+
+    suite: str
+    name: str
+    rows: Sequence[Row]
+
+    def folder(self, root: Path) -> Path:
+        """Where its figures are kept."""
+        return root / self.suite / self.name
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides the figures; not of where the rows lie."""
+        rows = [{k: v for k, v in row.items() if k != "folder"} for row in self.rows]
+        content = [_code(self.suite), self.suite, self.name, rows]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def drawn(setting: Setting, root: Path) -> list[Path] | None:
+    """The figures of a setting if they are up to date; None if they must be drawn."""
+    folder = setting.folder(root)
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record["digest"] != setting.digest:
+            return None
+        paths = {folder / name: hexadecimal for name, hexadecimal in record["files"].items()}
+        if all(_sha256(path) == hexadecimal for path, hexadecimal in paths.items()):
+            return list(paths)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def draw_settings(
+    settings: Sequence[Setting],
+    root: Path,
+    *,
+    formats: Sequence[str] = style.FORMATS,
+    keep: bool = True,
+    processes: int | None = None,
+) -> list[list[Path]]:
+    """The figures of each setting under `root`, drawn where they are not up to date.
+
+    Args:
+        keep: record what was drawn, and draw only what is not.
+        processes: None is one a core, or one alone for a few settings.
+    """
+    found = [drawn(setting, root) if keep else None for setting in settings]
+    missing = [s for s, paths in zip(settings, found, strict=True) if paths is None]
+    jobs = [(setting, root, tuple(formats), keep) for setting in missing]
+    count = processes or (1 if len(jobs) < _FEW else len(os.sched_getaffinity(0)))
+    if count == 1:
+        made = iter([_draw(job) for job in jobs])
+    else:
+        # Not forked: Matplotlib and NumPy may have threads that a fork would lose.
+        with ProcessPoolExecutor(min(count, len(jobs)), get_context("spawn")) as pool:
+            made = iter(list(pool.map(_draw, jobs)))
+    return [next(made) if paths is None else paths for paths in found]
+
+
+def _draw(job: tuple[Setting, Path, tuple[str, ...], bool]) -> list[Path]:
+    setting, root, formats, keep = job
+    folder = setting.folder(root)
+    with style.only(*formats) if formats != style.FORMATS else nullcontext():
+        paths = draw_figures(get_suite(setting.suite), setting.rows, folder)
+    if keep:
+        _forget_old(folder, paths)
+        if paths:
+            files = {str(path.relative_to(folder)): _sha256(path) for path in paths}
+            record: dict[str, Any] = {"digest": setting.digest, "files": files}
+            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return paths
+
+
+def _forget_old(folder: Path, paths: Sequence[Path]) -> None:
+    """Removes what an earlier call drew here and this one did not."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        old = {folder / str(Path(name).name) for name in record["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for path in sorted(old - set(paths)):
+        path.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _code(suite: str) -> str:
+    """Digest of the suite's own code, of that of all figures, and of Matplotlib's version."""
+    content = hashlib.sha256(metadata.version("matplotlib").encode())
+    here = Path(__file__).parent
+    for pattern in (f"{suite}*.py", "figure*.py", "stats.py", "style.py"):
+        for path in sorted(here.glob(pattern)):
+            content.update(path.read_bytes())
+    return content.hexdigest()

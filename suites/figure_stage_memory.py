@@ -1,0 +1,94 @@
+"""Peak memory of each stage's training step, by layer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from suites import style
+from suites.figure_groups import Group, groups_of, modes_of, new_figure, small_print
+from suites.stats import estimate
+from suites.suite import Row
+
+MIB = 2**20
+_MOST_BARS = 14
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Writes stage_memory; nothing where no row tells its stages' peaks.
+
+    Stages of a mode that need the same in every layer (those of later iterations) stand together.
+    """
+    groups = groups_of([row for row in rows if row.get("stage_peak_bytes")])
+    if not groups:
+        return []
+    places = [
+        (mode, stages)
+        for mode in modes_of([group.mode for group in groups])
+        for stages in _alike([group for group in groups if group.mode == mode])
+    ]
+    shown = places[:_MOST_BARS]
+    layers = style.in_order([group.layer for group in groups])
+    width = 0.8 / len(layers)
+    with style.figure_style():
+        figure, (axes,) = new_figure(1)
+        for group in groups:
+            for x, (mode, stages) in enumerate(shown):
+                if mode != group.mode:
+                    continue
+                peaks = [row["stage_peak_bytes"].get(stages[0]) for row in group.rows]
+                known = [peak / MIB for peak in peaks if peak is not None]
+                if not known:
+                    continue
+                found = estimate(known)
+                offset = (layers.index(group.layer) - (len(layers) - 1) / 2) * width
+                axes.bar(
+                    x + offset,
+                    found.mean,
+                    width,
+                    yerr=found.half_width or None,
+                    error_kw={"elinewidth": 1, "capsize": 1.5},
+                    color=style.colour(group.layer),
+                    label=group.name,
+                )
+                if len(shown) * len(layers) <= 24:
+                    axes.annotate(
+                        f"{found.mean:.0f}",
+                        (x + offset, found.mean),
+                        textcoords="offset points",
+                        xytext=(0, 2),
+                        ha="center",
+                        fontsize=6,
+                    )
+        axes.set_xticks(range(len(shown)), [_label(*place) for place in shown], fontsize=7)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel("Measured peak memory, MiB")
+        axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
+        axes.set_title("Peak memory of each stage's training step", loc="left")
+        by_name = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.legend(by_name.values(), by_name.keys(), loc="upper right", ncols=len(layers))
+        used = [row for group in groups for row in group.rows]
+        by = ", ".join(sorted({str(row.get("measured_by")) for row in used}))
+        more = len(places) - len(shown)
+        small_print(
+            figure,
+            used,
+            f"means over seeds, measured by {by}; below each bar: stages, mode"
+            + (f"; {more} more stages are not drawn" if more else ""),
+        )
+        return style.save(figure, folder, "stage_memory", tight=False)
+
+
+def _alike(groups: Sequence[Group]) -> list[list[str]]:
+    """The stages of one mode, those with the same peaks in all rows together."""
+    found: dict[str, list[str]] = {}
+    names = dict.fromkeys(
+        name for group in groups for row in group.rows for name in row["stage_peak_bytes"]
+    )
+    for name in names:
+        peaks = [row["stage_peak_bytes"].get(name) for group in groups for row in group.rows]
+        found.setdefault(repr(peaks), []).append(name)
+    return list(found.values())
+
+
+def _label(mode: str, stages: Sequence[str]) -> str:
+    shown = stages if len(stages) <= 3 else [stages[0], "…", stages[-1]]
+    return style.plain(f"{' '.join(shown)}\n{mode}" if list(stages) != [mode] else mode)

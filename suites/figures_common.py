@@ -1,0 +1,42 @@
+"""The figures that every suite has whose rows hold what they show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from suites import figure_curves, figure_pareto, figure_speed, figure_stage_memory
+from suites.suite import Row, Suite
+
+
+@dataclass(frozen=True)
+class CommonFigure:
+    """What a figure shows, in words, and how it is drawn: nothing where its numbers are not."""
+
+    words: str
+    draw: Callable[[Sequence[Row], Path], list[Path]]
+
+
+# By the name of the file.
+COMMON: dict[str, CommonFigure] = {
+    "accuracy_memory": CommonFigure(
+        "Clip accuracy against the peak memory of a training step, with the Pareto front",
+        figure_pareto.draw,
+    ),
+    "stage_memory": CommonFigure(
+        "Peak memory of the training step of each stage, by layer", figure_stage_memory.draw
+    ),
+    "training_curves": CommonFigure(
+        "Training loss over epochs, by mode and layer", figure_curves.draw
+    ),
+    "speed_ratios": CommonFigure(
+        "Training time of each row as a ratio to the first", figure_speed.draw
+    ),
+}
+
+
+def draw_figures(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Path]:
+    """The suite's own figures of one setting, then those above; returns what was written."""
+    drawn = suite.figures(rows, folder)
+    for figure in COMMON.values():
+        drawn += figure.draw(rows, folder)
+    return drawn

@@ -1,0 +1,59 @@
+"""The ablation on Kinetics-400: layer × M, N × E × β, γ × dilation × memory cap × seed.
+
+Everything else is Table 3's: ResNet-50, data, schedule, test. Every point of `suites.grid_points`
+is a run a seed; `--dry-run` says what memory each is predicted to need, whether that is under its
+cap, and estimates its GPU-hours.
+"""
+
+import math
+
+from suites.grid_points import points
+from suites.kinetics_grid_tables import plan, tables
+from suites.kinetics_table3 import PROFILES, dataset_options, no_figures
+from suites.spec import RunSpec
+from suites.suite import Request, Suite
+from suites.systems import System, make_spec
+
+SEEDS = {"paper": 3, "quick": 1}
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Every point for the first seed, then for the next. --cap takes the place of the grid's."""
+    profile = PROFILES[request.profile]
+    epochs = request.epochs or profile.epochs
+    later_epochs = math.ceil(profile.later_epochs * epochs / profile.epochs)
+    chosen = [
+        point for point in points() if request.cap_bytes is None or point.cap_bytes is not None
+    ]
+    made = []
+    for seed in range(request.seeds or SEEDS[request.profile]):
+        for point in chosen:
+            system = System("resnet3d_50", point.layer, layer_options=point.layer_options)
+            made.append(
+                make_spec(
+                    system,
+                    request,
+                    suite="kinetics_grid",
+                    manifest=manifest,
+                    mode=point.mode,
+                    stages=point.stages(epochs, later_epochs),
+                    seed=seed,
+                    batch_size=profile.batch_size,
+                    data_options=dataset_options(request),
+                    cap_bytes=point.cap_bytes,
+                )
+            )
+    return made
+
+
+SUITE = Suite(
+    name="kinetics_grid",
+    title="Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
+    profiles=tuple(PROFILES),
+    datasets=("kinetics400",),
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=no_figures,
+    plan=plan,
+)

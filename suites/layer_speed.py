@@ -1,0 +1,68 @@
+"""How fast each layer is, and what it takes of memory: nn.Conv3d is 1.
+
+Beside STDCF in every plan stand rank-1, torchvision's (2+1)D and TensorLy-Torch's factorised
+convolutions (where it is installed), on the shapes of ResNet-50 and kth_cnn.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stdcf.errors import UserError
+from suites.layer_speed_tables import tables
+from suites.spec import NO_DATA, RunSpec
+from suites.suite import Request, Row, Suite
+
+SHAPES = (
+    *("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7"),
+    *("1to16_16x60x80", "16to32_16x30x40", "32to64_8x15x20"),
+)
+# Profile -> types, clips of a layer's batch, seconds a run, networks with their batches.
+PROFILES = {
+    "quick": (("float32",), 1, 20, (("kth_cnn", 4),)),
+    "paper": (("float32", "bfloat16"), 4, 90, (("kth_cnn", 16), ("resnet3d_50", 1))),
+}
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """One run a shape and type, then one a network and type."""
+    dtypes, batch, seconds, networks = PROFILES[request.profile]
+    if request.epochs is not None:
+        raise UserError("layer_speed trains nothing: it takes no --epochs")
+    wanted = [("layer_speed", "shape", name, batch) for name in SHAPES]
+    wanted += [("network_speed", "network", name, clips) for name, clips in networks]
+    return [
+        RunSpec(
+            suite="layer_speed",
+            profile=request.profile,
+            task=task,
+            mode=f"{name}-{dtype}",
+            seed=seed,
+            device="cuda" if request.device.startswith("cuda") else "cpu",
+            # The bars are for two cores.
+            threads=2,
+            options={kind: name, "dtype": dtype, "batch": clips, "seconds": seconds},
+        )
+        for seed in range(request.seeds or 1)
+        for dtype in dtypes
+        for task, kind, name, clips in wanted
+    ]
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Ratios by shape, and the roofline."""
+    from suites.layer_speed_figure import draw
+
+    return draw(rows, folder)
+
+
+SUITE = Suite(
+    name="layer_speed",
+    title="Time and memory of every layer and plan against nn.Conv3d",
+    profiles=tuple(PROFILES),
+    datasets=(NO_DATA,),
+    dataset_options=lambda request: {},
+    specs=specs,
+    tables=tables,
+    figures=figures,
+    workers=1,
+)

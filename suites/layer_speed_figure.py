@@ -1,0 +1,124 @@
+"""layer_speed drawn: ratios to nn.Conv3d by shape, and each layer under its roofline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from suites import style
+from suites.layer_speed_tables import best_layout
+from suites.suite import Row
+
+# Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
+_SHOWN = {
+    "stdcf 3,2 auto": ("STDCF M=3 N=2, auto", "stdcf"),
+    "stdcf 6,2 auto": ("STDCF M=6 N=2, auto", "stdcf"),
+    "stdcf 3,2 composed": ("STDCF M=3 N=2, composed", "stdcf"),
+    "rank1": ("Rank-1", "rank1"),
+    "torchvision Conv2Plus1D": ("torchvision (2+1)D", "Conv2Plus1D"),
+    "tensorly cp factorized": ("TensorLy CP, factorised", "tensorly cp"),
+    "tensorly tucker factorized": ("TensorLy Tucker, factorised", "tensorly tucker"),
+}
+_LINES = {"stdcf 6,2 auto": "--", "stdcf 3,2 composed": ":"}
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Writes layer_speed_TYPE and roofline_TYPE for each type that was measured."""
+    layers = [r for r in rows if r["status"] == "ok" and r["mode"].rpartition("-")[0] in _SHAPES]
+    drawn = []
+    for dtype in dict.fromkeys(row["mode"].rpartition("-")[2] for row in layers):
+        mine = [row for row in layers if row["mode"].endswith(dtype)]
+        drawn += _ratios(mine, dtype, folder) + _roofline(mine, dtype, folder)
+    return drawn
+
+
+# Case -> C_in, C_out, positions of a clip; as in layer_speed_cases, which imports torch.
+_SHAPES = {
+    "64to64_8x56x56": (64, 64, 8 * 56 * 56),
+    "128to128_8x28x28": (128, 128, 8 * 28 * 28),
+    "256to256_8x14x14": (256, 256, 8 * 14 * 14),
+    "512to512_8x7x7": (512, 512, 8 * 7 * 7),
+    "1to16_16x60x80": (1, 16, 16 * 60 * 80),
+    "16to32_16x30x40": (16, 32, 16 * 30 * 40),
+    "32to64_8x15x20": (32, 64, 8 * 15 * 20),
+}
+
+
+def _case(row: Row) -> str:
+    return str(row["mode"]).rpartition("-")[0]
+
+
+def _ratios(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
+    import matplotlib.pyplot as plt
+
+    with style.figure_style():
+        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT))
+        for name, (label, look) in _SHOWN.items():
+            found = [best_layout(row, name, "step_ratio") for row in rows]
+            points = [(x, m["step_ratio"]) for x, m in enumerate(found) if m is not None]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=style.colour(look),
+                    marker=style.marker(look),
+                    linestyle=_LINES.get(name, "-"),
+                    label=label,
+                )
+        axes.axhline(1, color="0.4", linewidth=1)
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}×")
+        axes.set_xticks(range(len(rows)), [_case(row).replace("_", "\n") for row in rows])
+        axes.set_ylabel("time, nn.Conv3d = 1")
+        axes.set_title(f"Forward and backward of one layer, {dtype}, {_where(rows)}")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+        return style.save(figure, folder, f"layer_speed_{dtype}")
+
+
+def _roofline(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
+    """Effective rate (the dense filter's operations a second) against intensity."""
+    import matplotlib.pyplot as plt
+
+    size = 2 if dtype == "bfloat16" else 4
+    with style.figure_style():
+        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT))
+        best = 0.0
+        for name, (label, look) in {"regular": ("nn.Conv3d", "regular"), **_SHOWN}.items():
+            points = []
+            for row in rows:
+                found = best_layout(row, name, "forward_seconds")
+                if found is None:
+                    continue
+                c_in, c_out, positions = _SHAPES[_case(row)]
+                flops = 2 * 27 * c_in * c_out * positions * row["batch"]
+                moved = size * (positions * row["batch"] * (c_in + c_out) + 27 * c_in * c_out)
+                rate = flops / found["forward_seconds"] / 1e9
+                points.append((flops / moved, rate))
+                best = max(best, rate if name == "regular" else 0.0)
+            if points:
+                axes.plot(
+                    *zip(*sorted(points), strict=True),
+                    color=style.colour(look),
+                    marker=style.marker(look),
+                    linestyle=_LINES.get(name, "-"),
+                    label=label,
+                )
+        axes.axhline(best, color="0.4", linewidth=1)
+        axes.annotate(
+            "nn.Conv3d's best",
+            (1, best),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=8,
+        )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("operations of the dense filter for each byte of input, output and filter")
+        axes.set_ylabel("the same, GFLOP/s reached forward")
+        axes.set_title(f"Roofline, {dtype}, {_where(rows)}")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+        return style.save(figure, folder, f"roofline_{dtype}")
+
+
+def _where(rows: Sequence[Row]) -> str:
+    row: Any = rows[0]
+    return f"{row['device']}, {row['threads']} threads, batch {row['batch']}"

@@ -1,0 +1,142 @@
+"""Times one shape: every layer in both memory layouts, forward, and forward with backward."""
+
+import copy
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stdcf.layers import STDCFConv3d
+from stdcf.memory.tracker import LifeTracker
+from stdcf.training.prepare import to_channels_last
+from suites.interleaved import Contender, run_rounds, timings
+from suites.layer_speed_cases import SHAPES, Shape, layers, missing
+from suites.store import RunFolder
+
+LAYOUTS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last_3d": torch.channels_last_3d,
+}
+# Of a layer's output against the dense convolution in float64.
+_BOUNDS = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+
+
+@dataclass
+class Case:
+    """A layer with its input and the gradient that comes back."""
+
+    layer: nn.Module
+    x_BCTHW: Tensor  # noqa: N815
+    grad_BCTHW: Tensor  # noqa: N815
+
+    def forward(self) -> None:
+        with torch.no_grad():
+            self.layer(self.x_BCTHW)
+
+    def step(self) -> None:
+        y = self.layer(self.x_BCTHW)
+        y.backward(self.grad_BCTHW)
+        self.x_BCTHW.grad = None
+        self.layer.zero_grad(set_to_none=True)
+
+
+def measure(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "layer_speed": the row of one shape and type."""
+    spec = folder.spec()
+    options = spec.options
+    torch.set_num_threads(spec.threads)
+    torch.manual_seed(spec.seed)
+    shape, dtype = SHAPES[options["shape"]], getattr(torch, options["dtype"])
+    cases, contenders = _contenders(shape, options["batch"], dtype, torch.device(device))
+    wrong = [
+        f"{one.name} in {one.layout} is off by {off:.1e}"
+        for one, case in zip(contenders, cases, strict=True)
+        if not (off := _error(case)) < _BOUNDS[dtype]
+    ]
+    rounds = run_rounds(
+        contenders,
+        options["seconds"],
+        torch.device(device),
+        should_stop,
+        lambda fraction: folder.write_state(status="running", fraction=fraction),
+    )
+    measurements = []
+    for one, case in zip(contenders, cases, strict=True):
+        row = timings(one, contenders)
+        row["params"] = sum(p.numel() for p in case.layer.parameters())
+        row["peak_bytes"] = peak_bytes(case)
+        if isinstance(case.layer, STDCFConv3d) and case.layer.plan == "auto":
+            row["plan"] = case.layer.explain(case.x_BCTHW.shape, dtype).split()[0]
+        measurements.append(row)
+    return {
+        "status": "error" if wrong else "ok",
+        "reason": "; ".join(wrong) or None,
+        "summary": f"{rounds} rounds of {len(contenders)} layers",
+        "rounds": rounds,
+        "batch": options["batch"],
+        "left_out": missing(),
+        "measurements": measurements,
+        "measured_by": "cuda_allocated" if device.startswith("cuda") else "tracker_cpu",
+    }
+
+
+def _contenders(
+    shape: Shape, batch: int, dtype: torch.dtype, device: torch.device
+) -> tuple[list[Case], list[Contender]]:
+    """Every layer in both layouts, with the same weights, input and gradient in each."""
+    clip = torch.randn(batch, shape.in_channels, *shape.size)
+    grad = torch.randn(batch, shape.out_channels, *shape.size)
+    cases, contenders = [], []
+    for name, build in layers(shape):
+        weights = build().state_dict()
+        for layout, memory_format in LAYOUTS.items():
+            layer = build().to(device, dtype)
+            layer.load_state_dict(weights)
+            if layout == "channels_last_3d":
+                layer = to_channels_last(layer)
+            case = Case(
+                layer,
+                clip.to(device, dtype).to(memory_format=memory_format).requires_grad_(),
+                grad.to(device, dtype).to(memory_format=memory_format),
+            )
+            cases.append(case)
+            calls = {"forward": case.forward, "step": case.step}
+            contenders.append(Contender(name, layout, calls))
+    return cases, contenders
+
+
+def _error(case: Case) -> float:
+    """Of an STDCF layer's output against the dense convolution in float64; 0 for other layers."""
+    if not isinstance(case.layer, STDCFConv3d):
+        return 0.0
+    clip = case.x_BCTHW[:1].detach()
+    exact = copy.deepcopy(case.layer).double()
+    with torch.no_grad():
+        expected = nn.functional.conv3d(clip.double(), exact.compose_weight(), padding=1)
+        return float((case.layer(clip).double() - expected).norm() / expected.norm())
+
+
+def peak_bytes(case: Case) -> int:
+    """Bytes alive at most in one step, parameters, input and the output's gradient included."""
+    gc.collect()
+    alive = [case.x_BCTHW, case.grad_BCTHW]
+    if not case.x_BCTHW.is_cuda:
+        with LifeTracker(case.layer, None, alive) as tracker:
+            case.step()
+        return tracker.peak_bytes
+    where = case.x_BCTHW.device
+    torch.cuda.reset_peak_memory_stats(where)
+    before_bytes = torch.cuda.memory_allocated(where)
+    case.step()
+    own = sum(t.untyped_storage().nbytes() for t in (*alive, *case.layer.parameters()))
+    return torch.cuda.max_memory_allocated(where) - before_bytes + own

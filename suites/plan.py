@@ -1,0 +1,124 @@
+"""``python -m suites.plan --cap 6GiB …``: what fits under a memory cap, and what it costs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stdcf.errors import UserError
+from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+
+app = new_app("List ways of training that fit under a memory cap, the cheapest first.")
+
+
+@app.command()
+def main(
+    cap: Annotated[str, typer.Option(help="The memory that there is, as 6GiB.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A model of this project, torchvision:NAME, or one of your own as "
+            "package.module:function or file.py:function."
+        ),
+    ],
+    clip: Annotated[str, typer.Option(help="Frames, height and width of a clip, as 8x224x224.")],
+    batch: Annotated[int, typer.Option(help="Clips a step.")] = 8,
+    layer: Annotated[str, typer.Option(help="The 3D convolution.")] = "regular",
+    channels: Annotated[int, typer.Option(help="Of a frame; 1 is gray.")] = 3,
+    classes: Annotated[int, typer.Option(help="How many classes.")] = 400,
+    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd (momentum 0.9).")] = "adam",
+    iterations: Annotated[int, typer.Option(help="E of ITSL.")] = 3,
+    itsl: Annotated[
+        list[str] | None,
+        typer.Option(help="β,γ of ITSL; repeatable. Default 2,2; 2,4 too from 16 frames on."),
+    ] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the model; repeatable.")
+    ] = None,
+    layer_option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of the layer, as num_spatial_atoms=6; repeatable."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cuda or cpu: whose operators are modelled; it need not be there.")
+    ] = "cuda",
+    dataset: Annotated[
+        str, typer.Option(help="Data set of the command that is printed.")
+    ] = "synthetic_actions",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Its folder, for the command that is printed.")
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every way, not the best; takes longer.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """List ways of training that fit under a memory cap, the cheapest first."""
+    from suites.option_words import beta_gamma, clip_size, name_and_value
+    from suites.units import parse_bytes
+
+    cap_bytes = parse_bytes(cap)
+    frames, height, width = clip_size("--clip", clip)
+    for option, value in (
+        ("--batch", batch),
+        ("--channels", channels),
+        ("--classes", classes),
+        ("--iterations", iterations),
+    ):
+        if value < 1:
+            raise UserError(f"{option} must be at least 1, not {value}")
+    # Four frames are left of 16 at γ=4, as few as kth_cnn takes.
+    words = itsl or (("2,2", "2,4") if frames >= 16 else ("2,2",))
+    sizes = [beta_gamma("--itsl", text) for text in words]
+    model_options = dict(name_and_value("--model-option", t) for t in model_option or ())
+    layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
+
+    from suites.any_model import build_any
+    from suites.plan_report import Asked, as_object, notes, table
+    from suites.planning import Planner, preference, schedules, selection
+
+    planner = Planner(
+        lambda: build_any(
+            model,
+            num_classes=classes,
+            in_channels=channels,
+            layer=layer,
+            layer_options=layer_options,
+            model_options=model_options,
+        ),
+        (channels, frames, height, width),
+        batch,
+        device=device,
+        optimizer=optimizer,
+    )
+    ways = planner.ways(schedules(iterations, sizes), cap_bytes)
+    picked = ways if show_all else selection(ways)
+    shown = [planner.confirmed(way) for way in picked]
+    shown.sort(key=lambda way: preference(way, cap_bytes))
+    asked = Asked(
+        cap=cap,
+        cap_bytes=cap_bytes,
+        model=model,
+        layer=layer,
+        shape=(batch, channels, frames, height, width),
+        optimizer=optimizer,
+        device=device,
+        dataset=dataset,
+        data_root=data_root,
+        model_options=model_options,
+        layer_options=layer_options,
+    )
+    if as_json:
+        typer.echo(
+            json.dumps(as_object(asked, shown, [w for w in ways if w not in picked]), indent=1)
+        )
+    else:
+        table(asked, shown).print()
+        for line in notes(asked, shown, len(ways), planner.left_out):
+            typer.echo(line)
+    return 0 if shown[0].fits(cap_bytes) else EXIT_ROWS_NOT_OK
+
+
+if __name__ == "__main__":
+    run(app)

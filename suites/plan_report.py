@@ -1,0 +1,197 @@
+"""What `suites.plan` found, as a table, as JSON and as the command that runs it."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stdcf.memory.savers.names import read_words
+from suites.planning import Way
+from suites.table import Table
+
+MIB = 2**20
+# What a step takes beyond multiplications, by saver.
+BESIDE = {
+    "recompute": "normalisation and activation again",
+    "int8": "quantising",
+    "offload": "copies to the host and back",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asked for."""
+
+    cap: str
+    cap_bytes: int
+    model: str
+    layer: str
+    shape: tuple[int, int, int, int, int]
+    optimizer: str
+    device: str
+    dataset: str
+    data_root: Path | None
+    model_options: Mapping[str, Any]
+    layer_options: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        size = "×".join(map(str, self.shape[2:]))
+        return f"{self.model} {self.layer}, {self.shape[0]} clips of {size}, {self.optimizer}"
+
+
+def table(asked: Asked, ways: Sequence[Way]) -> Table:
+    """One line a way."""
+    on_cuda = asked.device != "cpu"
+    body = []
+    for way in ways:
+        row = [
+            schedule_name(way),
+            "+".join(way.savers) or "–",
+            f"{way.peak_bytes / MIB:,.0f}",
+            *([f"{way.needs_bytes / MIB:,.0f}"] if on_cuda else []),
+            f"{way.host_bytes / MIB:,.0f}" if way.host_bytes else "–",
+            f"{way.step_cost:.2f}×",
+            f"{way.training_cost:.2f}×",
+            "yes" if way.fits(asked.cap_bytes) else "no",
+            str(way.largest_batch),
+        ]
+        body.append(row)
+    return Table(
+        title=f"{asked.title}: cap {asked.cap}",
+        columns=[
+            "Training",
+            "Savers",
+            "Peak, MiB",
+            *(["Reserved, MiB"] if on_cuda else []),
+            "On host, MiB",
+            "Step cost",
+            "Whole training",
+            "Fits",
+            "Largest batch",
+        ],
+        rows=body,
+        notes=[
+            "peak: all tensors of a step (ITSL: of its larger stage), predicted"
+            + ("; reserved: with the CUDA allocator's blocks, simulated" if on_cuda else ""),
+            "costs: multiplications against plain full size, at equal epochs a stage; "
+            "bf16's are faster on most GPUs",
+            *(
+                [
+                    "not in it: CUDA's context (take off what nvidia-smi shows for an idle "
+                    "process) and cuDNN's workspaces"
+                ]
+                if on_cuda
+                else ["not in it: what operators allocate within themselves"]
+            ),
+        ],
+    )
+
+
+def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str, str]) -> list[str]:
+    """The way to take, the command that runs it, and what is to be known of it."""
+    lines = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    if count > len(shown):
+        lines.append(f"{count - len(shown)} more ways with --all")
+    best = shown[0]
+    if not best.fits(asked.cap_bytes):
+        return [*lines, _nothing_fits(asked, shown)]
+    lines.append(f"take: {describe(best)}, {best.peak_bytes / MIB:,.0f} MiB of {asked.cap}")
+    lines += [f"  {words}" for words in _cautions(best)]
+    return [*lines, f"run: {command(asked, best)}"]
+
+
+def _nothing_fits(asked: Asked, shown: Sequence[Way]) -> str:
+    most = max(shown, key=lambda way: way.largest_batch)
+    words = f"nothing fits at {asked.shape[0]} clips a step"
+    if most.largest_batch:
+        return f"{words}; {describe(most)} takes up to {most.largest_batch}"
+    return f"{words}, nor does one clip; take smaller clips or a smaller network"
+
+
+def describe(way: Way) -> str:
+    """A way in words."""
+    return schedule_name(way) + (f" with {' and '.join(way.savers)}" if way.savers else "")
+
+
+def schedule_name(way: Way) -> str:
+    """The schedule as tables name it."""
+    if way.schedule.name == "full":
+        return "full size"
+    return f"ITSL β={way.schedule.beta} γ={way.schedule.gamma}"
+
+
+def _cautions(way: Way) -> list[str]:
+    names = read_words(tuple(way.savers))
+    found = []
+    if way.schedule.name != "full":
+        found.append(
+            f"ITSL is another training: {2 * way.schedule.iterations} stages on smaller clips"
+        )
+    if "accumulate" in names:
+        size = way.batch // way.micro_batches
+        found.append(f"BatchNorm sees micro-batches of {size} clips")
+    if "int8" in names:
+        found.append("int8: gradients of activations that are off by up to 1/255 of their block")
+    beside = [words for name, words in BESIDE.items() if name in names]
+    return [*found, *([f"time beside multiplications: {', '.join(beside)}"] if beside else [])]
+
+
+def command(asked: Asked, way: Way) -> str:
+    """The `suites.run` line that trains so."""
+    batch, channels, *clip = asked.shape
+    words = ["python", "-m", "suites.run", "single", "--dataset", asked.dataset]
+    if asked.data_root is not None:
+        words += ["--data-root", str(asked.data_root)]
+    words += ["--cap", asked.cap, "--device", asked.device]
+    options: dict[str, Any] = {
+        "model": asked.model,
+        "layer": asked.layer,
+        "clip": "x".join(map(str, clip)),
+        "channels": channels,
+        "batch": batch,
+        "optimizer": asked.optimizer,
+        "mode": way.schedule.name.partition(" ")[0],
+    }
+    if way.schedule.name != "full":
+        options["itsl"] = f"{way.schedule.beta},{way.schedule.gamma}"
+        options["iterations"] = way.schedule.iterations
+    if way.savers:
+        options["savers"] = ",".join(way.savers)
+    for name, value in options.items():
+        words += ["--option", f"{name}={value}"]
+    for name, value in asked.model_options.items():
+        words += ["--model-option", f"{name}={_as_typed(value)}"]
+    for name, value in asked.layer_options.items():
+        words += ["--layer-option", f"{asked.layer}.{name}={_as_typed(value)}"]
+    return shlex.join(words)
+
+
+def _as_typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def as_object(asked: Asked, shown: Sequence[Way], others: Sequence[Way]) -> dict[str, Any]:
+    """All of it, in bytes; the others are interpolated."""
+    best = shown[0]
+    fits = best.fits(asked.cap_bytes)
+    return {
+        "model": asked.model,
+        "layer": asked.layer,
+        "input_shape": list(asked.shape),
+        "optimizer": asked.optimizer,
+        "device": asked.device,
+        "cap_bytes": asked.cap_bytes,
+        "ways": [_way_object(way, asked.cap_bytes) for way in [*shown, *others]],
+        "take": 0 if fits else None,
+        "command": command(asked, best) if fits else None,
+    }
+
+
+def _way_object(way: Way, cap_bytes: int) -> dict[str, Any]:
+    content = asdict(way)
+    schedule = content.pop("schedule")
+    own = {key: schedule[key] for key in ("name", "iterations", "beta", "gamma")}
+    return {"schedule": own, **content, "fits": way.fits(cap_bytes)}

@@ -1,0 +1,315 @@
+"""Which ways of training fit under a cap: a few are predicted, all interpolated, some confirmed.
+
+The peak of a step is affine in the positions that it trains on (clips × frames × height × width):
+two batches of full-size clips give that of every batch, micro-batch and stage of ITSL. What is to
+be shown is then predicted exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from stdcf.errors import UserError
+from stdcf.memory.predict import Predictor
+from stdcf.memory.report import MemoryReport
+from stdcf.memory.savers.names import read_words
+from stdcf.training.stage import Stage, full_size, itsl
+
+# In the order in which they are preferred at equal computation.
+BASES: tuple[tuple[str, ...], ...] = (
+    (),
+    ("recompute",),
+    ("bf16",),
+    ("bf16", "recompute"),
+    ("checkpoint",),
+    ("bf16", "checkpoint"),
+    ("int8",),
+    ("offload",),
+    ("bf16", "offload"),
+)
+# What a saver's step takes beyond multiplications, as a share of a plain step: chosen for the
+# ranking, after docs/memory.md's measurements on CPU. What offload takes depends on the bus.
+BESIDE = {"recompute": 0.1, "int8": 0.3, "offload": 0.6}
+ACCUMULATED: tuple[tuple[str, ...], ...] = (
+    (),
+    ("bf16",),
+    ("bf16", "recompute"),
+    ("checkpoint",),
+    ("bf16", "checkpoint"),
+)
+MICRO_BATCHES = (2, 4, 8)
+# How long and how fast is learnt matters to no step.
+_FULL = full_size(epochs=1, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Full-size learning, or ITSL with β and γ.
+
+    Attributes:
+        stages: one for each size of clip.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    iterations: int = 1
+    beta: int = 1
+    gamma: int = 1
+
+    @property
+    def step_cost(self) -> float:
+        """Mean computation of a step against a full-size one."""
+        return sum(stage.relative_cost() for stage in self.stages) / len(self.stages)
+
+    @property
+    def training_cost(self) -> float:
+        """Computation of the whole training against full size for one stage's epochs."""
+        return self.iterations * sum(stage.relative_cost() for stage in self.stages)
+
+
+def schedules(iterations: int, sizes: Sequence[tuple[int, int]]) -> list[Schedule]:
+    """Full size, and ITSL for each (β, γ)."""
+    found = [Schedule("full", _FULL)]
+    for beta, gamma in sizes:
+        stages = itsl(1, epochs=1, lr=1e-3, beta=beta, gamma=gamma)
+        found.append(Schedule(f"itsl {beta},{gamma}", stages, iterations, beta, gamma))
+    return found
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training, and what it takes.
+
+    Attributes:
+        peak_bytes: of tensors; of ITSL the larger stage's.
+        needs_bytes: what must be under the cap: on CUDA what the allocator reserves, else the peak.
+        host_bytes: kept on the host meanwhile.
+        step_cost: computation of a step against the plain full-size one's.
+        training_cost: of the whole training, at equal epochs a stage.
+        largest_batch: of those that fit, interpolated; 0 if none.
+        confirmed: predicted exactly, not interpolated.
+    """
+
+    schedule: Schedule
+    savers: tuple[str, ...]
+    batch: int
+    peak_bytes: int
+    needs_bytes: int
+    host_bytes: int
+    step_cost: float
+    training_cost: float
+    largest_batch: int
+    confirmed: bool = False
+
+    @property
+    def micro_batches(self) -> int:
+        """1 unless gradients are accumulated."""
+        return parse_micro_batches(self.savers)
+
+    def fits(self, cap_bytes: int) -> bool:
+        """Whether what it needs is within the cap."""
+        return self.needs_bytes <= cap_bytes
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A quantity as constant + slope · clips of full size."""
+
+    constant: float
+    slope: float
+
+    def at(self, clips: float) -> float:
+        return self.constant + self.slope * clips
+
+
+@dataclass(frozen=True)
+class _Base:
+    peak: _Line
+    needs: _Line
+    host: _Line
+    relative_macs: float
+    gradient_bytes: int
+    clip_bytes: int
+
+
+class Planner:
+    """Plans for one model and one clip.
+
+    Args:
+        clip_shape: [C, T, H, W].
+        device: whose operators and allocator are modelled, "cuda" or "cpu".
+        options: further ones of `predict_peak`, such as the optimiser.
+
+    Raises:
+        UserError: if the model cannot be built or does not take the clip.
+    """
+
+    def __init__(
+        self,
+        model_fn: Callable[[], nn.Module],
+        clip_shape: tuple[int, int, int, int],
+        batch: int,
+        *,
+        device: str = "cuda",
+        **options: Any,
+    ) -> None:
+        self._clip_shape, self._batch, self._on_cuda = clip_shape, batch, device != "cpu"
+        self._options = options
+        self._predictor = Predictor(model_fn, device)
+        self._reports: dict[Any, MemoryReport] = {}
+        # Savers that this model cannot have, and why.
+        self.left_out: dict[str, str] = {}
+
+    def ways(self, found: Sequence[Schedule], cap_bytes: int) -> list[Way]:
+        """Every combination, interpolated, the best first."""
+        ways = []
+        for savers in BASES:
+            base = self._base(savers)
+            if base is None:
+                continue
+            for schedule in found:
+                ways.append(self._interpolated(schedule, savers, 1, base, cap_bytes))
+                if savers in ACCUMULATED:
+                    ways += self._accumulated(schedule, savers, base, cap_bytes)
+        return sorted(ways, key=lambda way: preference(way, cap_bytes))
+
+    def confirmed(self, way: Way) -> Way:
+        """The same way, predicted exactly."""
+        found = [self._exact(stage, way) for stage in way.schedule.stages]
+        return replace(
+            way,
+            peak_bytes=max(report.peak_bytes + more for report, more in found),
+            needs_bytes=max(self._needs(report) + more for report, more in found),
+            host_bytes=max(report.host_bytes for report, _ in found),
+            confirmed=True,
+        )
+
+    def _exact(self, stage: Stage, way: Way) -> tuple[MemoryReport, int]:
+        """A step, and what of the batch is not in it.
+
+        All micro-batches from the second on are alike; beside them lie the clips of the others.
+        """
+        micro_batches = way.micro_batches
+        if micro_batches <= 2:
+            return self._report(stage, way.savers, way.batch), 0
+        two = 2 * way.batch // micro_batches
+        savers = tuple("accumulate=2" if "=" in word else word for word in way.savers)
+        report = self._report(stage, savers, two)
+        return report, report.breakdown["batch"] * (way.batch - two) // two
+
+    def _base(self, savers: tuple[str, ...]) -> _Base | None:
+        """A saver's line: through its own peak at the batch, and what plain steps need without
+        clips, which is of parameters, gradients and the optimiser's state.
+        """
+        large = max(self._batch, 2)
+        plain = self._report(_FULL[0], (), large)
+        half = self._report(_FULL[0], (), large // 2)
+        try:
+            own = self._report(_FULL[0], savers, large)
+        except UserError as error:
+            self.left_out["+".join(savers)] = str(error)
+            return None
+
+        def line(of: Callable[[MemoryReport], float]) -> _Line:
+            slope = (of(plain) - of(half)) / (large - large // 2)
+            constant = min(max(of(plain) - slope * large, 0), of(own))
+            return _Line(constant, (of(own) - constant) / large)
+
+        return _Base(
+            line(lambda report: report.peak_bytes),
+            line(self._needs),
+            _Line(0, own.host_bytes / large),
+            (own.macs or 0) / (plain.macs or 1),
+            own.breakdown["parameters"],
+            own.breakdown["batch"] // large,
+        )
+
+    def _accumulated(
+        self, schedule: Schedule, savers: tuple[str, ...], base: _Base, cap_bytes: int
+    ) -> list[Way]:
+        """The fewest micro-batches that fit, or the most that there can be."""
+        counts = [n for n in MICRO_BATCHES if self._batch % n == 0]
+        ways = [self._interpolated(schedule, savers, n, base, cap_bytes) for n in counts]
+        fitting = [way for way in ways if way.fits(cap_bytes)]
+        return fitting[:1] or ways[-1:]
+
+    def _interpolated(
+        self,
+        schedule: Schedule,
+        savers: tuple[str, ...],
+        micro_batches: int,
+        base: _Base,
+        cap_bytes: int,
+    ) -> Way:
+        largest = max(stage.relative_cost() for stage in schedule.stages)
+        # Beside a micro-batch lie the other clips and, from the second on, all gradients.
+        more_slope = base.clip_bytes * largest * (1 - 1 / micro_batches)
+        more = base.gradient_bytes if micro_batches > 1 else 0
+
+        def at(line: _Line, clips: int) -> int:
+            own = line.at(clips * largest / micro_batches)
+            return round(own + more + more_slope * clips)
+
+        per_clip = base.needs.slope * largest / micro_batches + more_slope
+        room = cap_bytes - base.needs.constant - more
+        largest_batch = max(int(room / per_clip), 0) if per_clip > 0 else 0
+        accumulate = (f"accumulate={micro_batches}",) if micro_batches > 1 else ()
+        return Way(
+            schedule=schedule,
+            savers=(*savers, *accumulate),
+            batch=self._batch,
+            peak_bytes=at(base.peak, self._batch),
+            needs_bytes=at(base.needs, self._batch),
+            host_bytes=round(base.host.at(self._batch * largest / micro_batches)),
+            step_cost=schedule.step_cost * base.relative_macs,
+            training_cost=schedule.training_cost * base.relative_macs,
+            largest_batch=largest_batch,
+        )
+
+    def _needs(self, report: MemoryReport) -> int:
+        return report.reserved_bytes or report.peak_bytes
+
+    def _report(self, stage: Stage, savers: tuple[str, ...], batch: int) -> MemoryReport:
+        key = (stage, savers, batch)
+        if key not in self._reports:
+            shape = (batch, *self._clip_shape)
+            try:
+                report = self._predictor.peak(shape, stage=stage, savers=savers, **self._options)
+            except UserError:
+                raise
+            # Whatever a model of anyone's own raises on a clip that it does not take.
+            except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+                size = "×".join(map(str, stage.clip_shape(shape)))
+                first = (str(error) or type(error).__name__).splitlines()[0]
+                raise UserError(f"the model does not take clips {size}: {first}") from error
+            self._reports[key] = report
+        return self._reports[key]
+
+
+def selection(ways: Sequence[Way], best: int = 8, of_each: int = 3) -> list[Way]:
+    """The best ways, and the best few of each schedule."""
+    picked = list(ways[:best])
+    for name in dict.fromkeys(way.schedule.name for way in ways):
+        picked += [way for way in ways if way.schedule.name == name][:of_each]
+    return [way for way in ways if way in picked]
+
+
+def parse_micro_batches(savers: Sequence[str]) -> int:
+    """N of "accumulate=N"; 1 without it."""
+    return int(read_words(tuple(savers)).get("accumulate") or 1)
+
+
+def preference(way: Way, cap_bytes: int) -> tuple[Any, ...]:
+    """Sorts ways: those that fit, then the least computation, then as in `BASES`."""
+    plain = tuple(word for word in way.savers if not word.startswith("accumulate"))
+    fits = way.fits(cap_bytes)
+    beside = way.schedule.training_cost * sum(BESIDE.get(word, 0) for word in plain)
+    return (
+        not fits,
+        round(way.training_cost + beside, 2) if fits else way.needs_bytes,
+        len(way.savers) - len(plain),
+        BASES.index(plain),
+        way.needs_bytes,
+    )

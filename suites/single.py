@@ -1,0 +1,130 @@
+"""One run of any model, layer, clip, batch and savers: what `suites.plan` proposes.
+
+    python -m suites.run single --option model=r3d.py:build --option clip=16x112x112 \\
+        --option savers=bf16,checkpoint --cap 4GiB
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stdcf.errors import UserError
+from stdcf.memory.savers.names import canonical
+from stdcf.training.stage import Stage, full_size, itsl
+from suites.imported_model import is_import_path, source_digest
+from suites.option_words import beta_gamma, clip_size
+from suites.spec import RunSpec
+from suites.suite import Request, Row, Suite
+
+# The defaults; the paper's KTH setting, cut short.
+DEFAULTS: dict[str, Any] = {
+    "model": "kth_cnn",
+    "layer": "regular",
+    "clip": "16x60x80",
+    "channels": 1,
+    "batch": 16,
+    "mode": "full",
+    "itsl": "2,2",
+    "iterations": 3,
+    "savers": "",
+    "optimizer": "adam",
+    "lr": 1e-3,
+}
+EPOCHS = 5
+MODES = ("full", "itsl")
+DATASETS = ("synthetic_actions", "kth", "weizmann", "video_folder")
+
+
+def dataset_options(request: Request) -> dict[str, Any]:
+    """Clips of the size that the options name."""
+    options = _options(request)
+    frames, *size = clip_size("--option clip", str(options["clip"]))
+    found = {"size": size, "clip_frames": frames, "channels": options["channels"]}
+    return found | dict(request.data_options)
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """The run, for each seed."""
+    options = _options(request)
+    model, layer, mode = str(options["model"]), str(options["layer"]), str(options["mode"])
+    savers = canonical(str(options["savers"]))
+    own = {"model_sha256": source_digest(model)} if is_import_path(model) else {}
+    return [
+        RunSpec(
+            suite="single",
+            profile=request.profile,
+            dataset=request.dataset,
+            dataset_options=dataset_options(request),
+            manifest=manifest,
+            model=model,
+            model_options=dict(request.model_options),
+            layer=layer,
+            layer_options=dict(request.layer_options.get(layer, {})),
+            options=own,
+            mode="-".join([mode, *savers]),
+            stages=_stages(mode, options, request.epochs or EPOCHS),
+            seed=seed,
+            batch_size=options["batch"],
+            amp=request.amp,
+            savers=savers,
+            device="cuda" if request.device.startswith("cuda") else "cpu",
+            epochs_override=request.epochs,
+            overrides=request.overrides,
+            cap_bytes=request.cap_bytes,
+        )
+        for seed in range(request.seeds or 1)
+    ]
+
+
+def _options(request: Request) -> Mapping[str, Any]:
+    options = DEFAULTS | dict(request.options)
+    for name in ("channels", "batch", "iterations"):
+        if not isinstance(options[name], int) or options[name] < 1:
+            raise UserError(
+                f"--option {name} must be a whole number of at least 1, not {options[name]!r}"
+            )
+    if options["mode"] not in MODES:
+        raise UserError(f"--option mode must be one of {', '.join(MODES)}, not {options['mode']!r}")
+    return options
+
+
+def _stages(mode: str, options: Mapping[str, Any], epochs: int) -> tuple[Stage, ...]:
+    common: dict[str, Any] = {
+        "epochs": epochs,
+        "lr": options["lr"],
+        "optimizer": options["optimizer"],
+    }
+    try:
+        if mode == "full":
+            return full_size(**common)
+        beta, gamma = beta_gamma("--option itsl", str(options["itsl"]))
+        return itsl(options["iterations"], beta=beta, gamma=gamma, **common)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"--option lr or optimizer: {' '.join(str(error).split())}") from error
+
+
+def tables(rows: Sequence[Row]) -> list[Any]:
+    """Accuracy, memory and time of each run."""
+    from suites.single_table import table
+
+    return [table(rows)] if rows else []
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """None: one run is a line of numbers."""
+    return []
+
+
+SUITE = Suite(
+    name="single",
+    title="One run of any model, layer, clip and savers, as suites.plan proposes",
+    profiles=("own",),
+    datasets=DATASETS,
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=figures,
+    options=tuple(DEFAULTS),
+)

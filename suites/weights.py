@@ -1,0 +1,135 @@
+"""Where a run's first weights come from: ImageNet's, or a network trained on Kinetics-400."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stdcf.errors import UserError
+from suites.spec import RunSpec
+from suites.store import RunFolder, run_folders
+from suites.systems import CHANNELS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+IMAGENET = "imagenet"
+KINETICS = "kinetics400"
+PRETRAINING = "kinetics_table3"
+# Beside the suites in a results folder: files of one's own.
+FOLDER = "weights"
+
+
+def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
+    """Each spec that starts from weights with the SHA-256 of the file that is there for it.
+
+    Where there is none it stays as it is: ImageNet's weights are fetched by the run, and a run
+    without Kinetics' ends with an error that says where they are looked for.
+    """
+    bound = []
+    for spec in specs:
+        file = next(_candidates(spec, results), None) if spec.starts_from else None
+        if file is not None:
+            spec = spec.model_copy(update={"starts_from": f"{spec.starts_from}:{_sha256(file)}"})
+        bound.append(spec)
+    return bound
+
+
+def start(model: "nn.Module", spec: RunSpec, results: Path, num_classes: int) -> str | None:
+    """Loads the weights that the spec names; the classifier stays as it was made.
+
+    Returns:
+        The file, relative to the results folder, or "timm"; None if the weights stay as drawn.
+
+    Raises:
+        UserError: if they are not there or are of another network.
+    """
+    if spec.starts_from is None:
+        return None
+    from stdcf.training.transfer import head_names, load_with_new_head, read_weights
+    from suites.execute import build_model
+
+    origin, _, digest = spec.starts_from.partition(":")
+    file = next((f for f in _candidates(spec, results) if _sha256(f) == digest), None)
+    if file is None and (digest or origin != IMAGENET):
+        raise UserError(
+            f"no {origin} weights{f' with SHA-256 {digest}' if digest else ''} for "
+            f"{_network(spec)}: " + _remedy(spec, results)
+        )
+    head = head_names(lambda classes: build_model(spec, classes, CHANNELS), num_classes)
+    weights = read_weights(file) if origin == KINETICS and file else None
+    if weights is None:
+        weights = _from_imagenet(spec, results, num_classes, file)
+    load_with_new_head(model, weights, head)
+    return "timm" if file is None else file.relative_to(results).as_posix()
+
+
+def _from_imagenet(
+    spec: RunSpec, results: Path, num_classes: int, file: Path | None
+) -> "dict[str, Tensor]":
+    import torch
+
+    from suites.execute import build_model
+
+    options = {**spec.model_options, "pretrained": True if file is None else str(file)}
+    pretrained = spec.model_copy(update={"model_options": options})
+    try:
+        with torch.random.fork_rng(devices=()):
+            return build_model(pretrained, num_classes, CHANNELS).state_dict()
+    except UserError as error:
+        raise UserError(f"{error}; here: {_remedy(spec, results)}") from error
+
+
+def _remedy(spec: RunSpec, results: Path) -> str:
+    own = f"put a state dict at {_own(spec, results)}"
+    if (spec.starts_from or "").startswith(KINETICS):
+        return f"run {PRETRAINING} with the same --profile and --results, or {own}"
+    return own
+
+
+def describe(starts_from: str | None) -> str:
+    """For a table's column."""
+    if starts_from is None:
+        return "none"
+    return {IMAGENET: "ImageNet", KINETICS: "Kinetics"}[starts_from.partition(":")[0]]
+
+
+def _own(spec: RunSpec, results: Path) -> Path:
+    """Where a file of one's own is looked for."""
+    is_imagenet = (spec.starts_from or "").startswith(IMAGENET)
+    return results / FOLDER / f"{'resnet50-imagenet' if is_imagenet else _network(spec)}.pt"
+
+
+def _candidates(spec: RunSpec, results: Path) -> Iterator[Path]:
+    """A file of one's own, then the last stages of finished runs of the same network."""
+    own = _own(spec, results)
+    if own.is_file():
+        yield own
+    if (spec.starts_from or "").startswith(IMAGENET):
+        return
+    # Those of the same kind of learning and of the same seed come first.
+    folders = [f for f in run_folders(results, PRETRAINING) if _is_of(f, spec)]
+    folders.sort(key=lambda f: (f.spec().mode != spec.mode, f.spec().seed != spec.seed))
+    for folder in folders:
+        file = folder.path / f"stage-{folder.spec().stages[-1].name}.pt"
+        if file.is_file():
+            yield file
+
+
+def _is_of(folder: RunFolder, spec: RunSpec) -> bool:
+    other, result = folder.spec(), folder.result()
+    return (
+        result is not None
+        and result["status"] == "ok"
+        and (other.profile, other.model, other.layer, other.layer_options)
+        == (spec.profile, spec.model, spec.layer, spec.layer_options)
+    )
+
+
+def _network(spec: RunSpec) -> str:
+    return "-".join(word for word in (spec.model, spec.layer) if word)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,28 @@
+"""``suites.run`` with kth_table2 cut down to one small run a seed; the options are its own."""
+
+from dataclasses import replace
+from typing import Any
+
+import suites.kth_table2 as module
+from suites.cli import run
+from suites.run import app
+from suites.spec import RunSpec
+from suites.suite import Request
+
+_specs = module.specs
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    runs = [s for s in _specs(request, manifest) if (s.layer, s.mode) == ("stdcf", "full")]
+    return [run.model_copy(update={"published": None}) for run in runs]
+
+
+def dataset_options(request: Request) -> dict[str, Any]:
+    return {"size": [16, 16], "clip_frames": 8, "train_step": 1}
+
+
+if __name__ == "__main__":
+    # kth_table2.specs looks its own options up by name.
+    module.dataset_options = dataset_options
+    module.SUITE = replace(module.SUITE, specs=specs, dataset_options=dataset_options)
+    run(app)
