@@ -1,5 +1,6 @@
 """What a run does, from its spec to its row."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from torch import nn
 from stdcf.complexity import count
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
+from stdcf.layers.auto import copy_book
 from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers
@@ -63,6 +65,7 @@ def train(
     channels = data.train.clip_shape[0]
     torch.manual_seed(spec.seed)
     model = build_model(spec, len(data.classes), channels)
+    _keep_plans(model, folder)
     started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
     numerics = Numerics(
         torch.device(device),
@@ -117,6 +120,7 @@ def train(
         "broken_videos": history.broken,
         "starts_from": spec.starts_from,
         "started_from": started_from,
+        "batch_size": spec.batch_size,
         "train_clips": len(data.train),
         "train_shapes": _train_shapes(spec, data),
         "epochs_per_stage": spec.stages[0].epochs,
@@ -133,6 +137,14 @@ def train(
         **predictions(spec, data),
         **complexity(spec, data),
     }
+
+
+def _keep_plans(model: nn.Module, folder: RunFolder) -> None:
+    """Has layers with plan="auto" choose what they chose when the run began, on every rank."""
+    if any(getattr(module, "plan", None) == "auto" for module in model.modules()):
+        path = folder.path / "plans.json"
+        copy_book(path)
+        os.environ["STDCF_PLANS"] = str(path)
 
 
 def predictions(spec: RunSpec, data: VideoData) -> dict[str, Any]:

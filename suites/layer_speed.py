@@ -19,7 +19,7 @@ SHAPES = (
 # Profile -> types, clips of a layer's batch, seconds a run, networks with their batches.
 PROFILES = {
     "quick": (("float32",), 1, 20, (("kth_cnn", 4),)),
-    "paper": (("float32", "bfloat16"), 4, 90, (("kth_cnn", 16), ("resnet3d_50", 1))),
+    "paper": (("float32", "bfloat16"), 4, 40, (("kth_cnn", 16), ("resnet3d_50", 1))),
 }
 
 
