@@ -170,6 +170,8 @@ def estimate(s: Situation, plan: str) -> Estimate:
         padded = s.groups * (-(-group_channels // 16) * 16)
         atoms = 5 * s.positions * padded * n * (k_t + m * k_s)
         tiles = s.positions * m * n * group_channels * size / 2**20 + 1
+        # Of few channels the vectors are short, and the matrix product is narrow.
+        atoms *= 1.0 if group_channels >= 64 else 2.5
         seconds = dense / (_PRODUCT * speed) + atoms / _ATOMS + 3 * tiles * s.groups * _TILE
         seconds += 4 * filters * taps * size / _COPY + 2 * _CALL
         return Estimate(seconds, 2 * filters * taps * size + 4 * 2**20)
@@ -276,7 +278,8 @@ def tune(
     """
     s = situation(x_BCTHW, parameters, options)
     plans = candidates(s)
-    a, b, c = (p.detach().clone().requires_grad_() for p in parameters)
+    like = x_BCTHW.dtype
+    a, b, c = (p.detach().to(like, copy=True).requires_grad_() for p in parameters)
     leaves = (a, b, c)
     x = x_BCTHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     seconds: dict[str, list[float]] = {plan: [] for plan in plans}
