@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
-from suites.layer_speed_tables import best_layout
+from suites.layer_speed_tables import RESNET50, best_layout, in_order
 from suites.suite import Row
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
@@ -23,7 +23,7 @@ _LINES = {"stdcf 6,2 auto": "--", "stdcf 3,2 composed": ":"}
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes layer_speed_TYPE and roofline_TYPE for each type that was measured."""
-    layers = [r for r in rows if r["status"] == "ok" and r["mode"].rpartition("-")[0] in _SHAPES]
+    layers = in_order([row for row in rows if row["status"] == "ok"])
     drawn = []
     for dtype in dict.fromkeys(row["mode"].rpartition("-")[2] for row in layers):
         mine = [row for row in layers if row["mode"].endswith(dtype)]
@@ -55,13 +55,17 @@ def _ratios(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
         for name, (label, look) in _SHOWN.items():
             found = [best_layout(row, name, "step_ratio") for row in rows]
             points = [(x, m["step_ratio"]) for x, m in enumerate(found) if m is not None]
-            if points:
+            # One line for each network's shapes.
+            parts = [
+                [p for p in points if (_case(rows[p[0]]) in RESNET50) is r] for r in (True, False)
+            ]
+            for index, part in enumerate(part for part in parts if part):
                 axes.plot(
-                    *zip(*points, strict=True),
+                    *zip(*part, strict=True),
                     color=style.colour(look),
                     marker=style.marker(look),
                     linestyle=_LINES.get(name, "-"),
-                    label=label,
+                    label=None if index else label,
                 )
         axes.axhline(1, color="0.4", linewidth=1)
         axes.set_yscale("log", base=2)

@@ -9,6 +9,7 @@ from suites.suite import Row
 from suites.table import Table
 
 RESNET50 = ("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7")
+KTH_CNN = ("1to16_16x60x80", "16to32_16x30x40", "32to64_8x15x20")
 Measurement = Mapping[str, Any]
 
 
@@ -18,7 +19,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     made = []
     for dtype in dict.fromkeys(_dtype(row) for row in rows):
         mine = [row for row in ok if _dtype(row) == dtype]
-        layer_rows = [row for row in mine if "-" in row["mode"] and "to" in _case(row)]
+        layer_rows = in_order(mine)
         networks = [row for row in mine if row not in layer_rows]
         if layer_rows:
             made.append(_summary(layer_rows, dtype))
@@ -30,6 +31,12 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     if made and failed:
         made[0] = Table(made[0].title, made[0].columns, made[0].rows, [*made[0].notes, *failed])
     return made
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """The rows of single layers: ResNet-50's, then kth_cnn's."""
+    order = (*RESNET50, *KTH_CNN)
+    return sorted((r for r in rows if _case(r) in order), key=lambda r: order.index(_case(r)))
 
 
 def best_layout(row: Row, name: str, column: str) -> Measurement | None:
