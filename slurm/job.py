@@ -108,7 +108,7 @@ class Interruptions:
             self._first = signal.Signals(number)
 
     def kind(self, job: SlurmJob, minutes: int, signal_seconds: int, log: str) -> str:
-        """What it was: "preempted", "time_limit" or "cancelled".
+        """What it was: "preempted", "time_limit", "cancelled", or "node_fail".
 
         The controller is asked, and the job's log read; where neither says so, time decides.
 
@@ -122,8 +122,8 @@ class Interruptions:
             return "preempted"
         said = said_in_log(log)
         state = said[0] if said else facts.get("JobState")
-        if state == "CANCELLED":
-            return "cancelled"
+        if state in ("CANCELLED", "NODE_FAIL"):
+            return state.lower()
         left = _seconds_left(facts, minutes)
         warned = self._first is signal.SIGUSR2 and left <= signal_seconds + _TICK_SECONDS
         return "time_limit" if state == "TIMEOUT" or warned else "preempted"

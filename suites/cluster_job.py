@@ -167,6 +167,10 @@ class RunOnCluster:
         """Back into the queue, unless the job was cancelled or interrupted too often."""
         log = log_of(book.attempts(folder)[-1])
         how = interruptions.kind(job, self.minutes, self.signal_seconds, log)
+        if how == "node_fail":
+            # SLURM puts it back itself, or not at all.
+            book.end(folder, book.LOST)
+            return how
         found = book.end(folder, how)
         if how == book.CANCELLED:
             write_row(folder, {"status": "cancelled", "reason": "cancelled"}, job.job_id)

@@ -18,13 +18,11 @@ SEEDS = {"paper": 3, "quick": 1}
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Every point for the first seed, then for the next. --cap takes the place of the grid's."""
+    """Every point for the first seed, then for the next. --cap takes the place of the grid's caps."""
     profile = PROFILES[request.profile]
     epochs = request.epochs or profile.epochs
     later_epochs = math.ceil(profile.later_epochs * epochs / profile.epochs)
-    chosen = [
-        point for point in points() if request.cap_bytes is None or point.cap_bytes is not None
-    ]
+    chosen = [p for p in points() if request.cap_bytes is None or p.cap_gib is None]
     made = []
     for seed in range(request.seeds or SEEDS[request.profile]):
         for point in chosen:

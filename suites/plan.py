@@ -76,7 +76,8 @@ def main(
 
     from suites.any_model import build_any
     from suites.plan_report import Asked, as_object, notes, table
-    from suites.planning import Planner, preference, schedules, selection
+    from suites.planning import Planner
+    from suites.ways import preference, schedules, selection
 
     planner = Planner(
         lambda: build_any(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.memory.savers.names import read_words
-from suites.planning import Way
 from suites.table import Table
+from suites.ways import Way
 
 MIB = 2**20
 # What a step takes beyond multiplications, by saver.
@@ -194,4 +194,5 @@ def _way_object(way: Way, cap_bytes: int) -> dict[str, Any]:
     content = asdict(way)
     schedule = content.pop("schedule")
     own = {key: schedule[key] for key in ("name", "iterations", "beta", "gamma")}
-    return {"schedule": own, **content, "fits": way.fits(cap_bytes)}
+    more = {"largest_batch": way.largest_batch, "fits": way.fits(cap_bytes)}
+    return {"schedule": own, **content, **more}

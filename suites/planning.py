@@ -5,7 +5,9 @@ two batches of full-size clips give that of every batch, micro-batch and stage o
 be shown is then predicted exactly.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,103 +16,18 @@ from torch import nn
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
 from stdcf.memory.report import MemoryReport
-from stdcf.memory.savers.names import read_words
-from stdcf.training.stage import Stage, full_size, itsl
-
-# In the order in which they are preferred at equal computation.
-BASES: tuple[tuple[str, ...], ...] = (
-    (),
-    ("recompute",),
-    ("bf16",),
-    ("bf16", "recompute"),
-    ("checkpoint",),
-    ("bf16", "checkpoint"),
-    ("int8",),
-    ("offload",),
-    ("bf16", "offload"),
+from stdcf.memory.savers.names import canonical
+from stdcf.training.stage import Stage
+from suites.ways import (
+    ACCUMULATED,
+    BASES,
+    FULL_SIZE,
+    MICRO_BATCHES,
+    Schedule,
+    Way,
+    parse_micro_batches,
+    preference,
 )
-# What a saver's step takes beyond multiplications, as a share of a plain step: chosen for the
-# ranking, after docs/memory.md's measurements on CPU. What offload takes depends on the bus.
-BESIDE = {"recompute": 0.1, "int8": 0.3, "offload": 0.6}
-ACCUMULATED: tuple[tuple[str, ...], ...] = (
-    (),
-    ("bf16",),
-    ("bf16", "recompute"),
-    ("checkpoint",),
-    ("bf16", "checkpoint"),
-)
-MICRO_BATCHES = (2, 4, 8)
-# How long and how fast is learnt matters to no step.
-_FULL = full_size(epochs=1, lr=1e-3)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Full-size learning, or ITSL with β and γ.
-
-    Attributes:
-        stages: one for each size of clip.
-    """
-
-    name: str
-    stages: tuple[Stage, ...]
-    iterations: int = 1
-    beta: int = 1
-    gamma: int = 1
-
-    @property
-    def step_cost(self) -> float:
-        """Mean computation of a step against a full-size one."""
-        return sum(stage.relative_cost() for stage in self.stages) / len(self.stages)
-
-    @property
-    def training_cost(self) -> float:
-        """Computation of the whole training against full size for one stage's epochs."""
-        return self.iterations * sum(stage.relative_cost() for stage in self.stages)
-
-
-def schedules(iterations: int, sizes: Sequence[tuple[int, int]]) -> list[Schedule]:
-    """Full size, and ITSL for each (β, γ)."""
-    found = [Schedule("full", _FULL)]
-    for beta, gamma in sizes:
-        stages = itsl(1, epochs=1, lr=1e-3, beta=beta, gamma=gamma)
-        found.append(Schedule(f"itsl {beta},{gamma}", stages, iterations, beta, gamma))
-    return found
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of training, and what it takes.
-
-    Attributes:
-        peak_bytes: of tensors; of ITSL the larger stage's.
-        needs_bytes: what must be under the cap: on CUDA what the allocator reserves, else the peak.
-        host_bytes: kept on the host meanwhile.
-        step_cost: computation of a step against the plain full-size one's.
-        training_cost: of the whole training, at equal epochs a stage.
-        largest_batch: of those that fit, interpolated; 0 if none.
-        confirmed: predicted exactly, not interpolated.
-    """
-
-    schedule: Schedule
-    savers: tuple[str, ...]
-    batch: int
-    peak_bytes: int
-    needs_bytes: int
-    host_bytes: int
-    step_cost: float
-    training_cost: float
-    largest_batch: int
-    confirmed: bool = False
-
-    @property
-    def micro_batches(self) -> int:
-        """1 unless gradients are accumulated."""
-        return parse_micro_batches(self.savers)
-
-    def fits(self, cap_bytes: int) -> bool:
-        """Whether what it needs is within the cap."""
-        return self.needs_bytes <= cap_bytes
 
 
 @dataclass(frozen=True)
@@ -170,10 +87,20 @@ class Planner:
             if base is None:
                 continue
             for schedule in found:
-                ways.append(self._interpolated(schedule, savers, 1, base, cap_bytes))
-                if savers in ACCUMULATED:
+                whole = self._interpolated(schedule, savers, 1, base, cap_bytes)
+                ways.append(whole)
+                # A batch that fits needs no parts.
+                if savers in ACCUMULATED and not whole.fits(cap_bytes):
                     ways += self._accumulated(schedule, savers, base, cap_bytes)
         return sorted(ways, key=lambda way: preference(way, cap_bytes))
+
+    def way(self, schedule: Schedule, savers: Sequence[str], cap_bytes: int) -> Way | None:
+        """One combination, interpolated; None if the model cannot have the savers."""
+        plain = tuple(word for word in canonical(savers) if not word.startswith("accumulate"))
+        base = self._base(plain)
+        if base is None:
+            return None
+        return self._interpolated(schedule, plain, parse_micro_batches(savers), base, cap_bytes)
 
     def confirmed(self, way: Way) -> Way:
         """The same way, predicted exactly."""
@@ -204,10 +131,10 @@ class Planner:
         clips, which is of parameters, gradients and the optimiser's state.
         """
         large = max(self._batch, 2)
-        plain = self._report(_FULL[0], (), large)
-        half = self._report(_FULL[0], (), large // 2)
+        plain = self._report(FULL_SIZE[0], (), large)
+        half = self._report(FULL_SIZE[0], (), large // 2)
         try:
-            own = self._report(_FULL[0], savers, large)
+            own = self._report(FULL_SIZE[0], savers, large)
         except UserError as error:
             self.left_out["+".join(savers)] = str(error)
             return None
@@ -253,8 +180,7 @@ class Planner:
             return round(own + more + more_slope * clips)
 
         per_clip = base.needs.slope * largest / micro_batches + more_slope
-        room = cap_bytes - base.needs.constant - more
-        largest_batch = max(int(room / per_clip), 0) if per_clip > 0 else 0
+        left_bytes = cap_bytes - base.needs.constant - more
         accumulate = (f"accumulate={micro_batches}",) if micro_batches > 1 else ()
         return Way(
             schedule=schedule,
@@ -265,7 +191,7 @@ class Planner:
             host_bytes=round(base.host.at(self._batch * largest / micro_batches)),
             step_cost=schedule.step_cost * base.relative_macs,
             training_cost=schedule.training_cost * base.relative_macs,
-            largest_batch=largest_batch,
+            room=max(left_bytes / per_clip, 0.0) if per_clip > 0 else 0.0,
         )
 
     def _needs(self, report: MemoryReport) -> int:
@@ -276,7 +202,10 @@ class Planner:
         if key not in self._reports:
             shape = (batch, *self._clip_shape)
             try:
-                report = self._predictor.peak(shape, stage=stage, savers=savers, **self._options)
+                with _quiet():
+                    report = self._predictor.peak(
+                        shape, stage=stage, savers=savers, **self._options
+                    )
             except UserError:
                 raise
             # Whatever a model of anyone's own raises on a clip that it does not take.
@@ -288,28 +217,12 @@ class Planner:
         return self._reports[key]
 
 
-def selection(ways: Sequence[Way], best: int = 8, of_each: int = 3) -> list[Way]:
-    """The best ways, and the best few of each schedule."""
-    picked = list(ways[:best])
-    for name in dict.fromkeys(way.schedule.name for way in ways):
-        picked += [way for way in ways if way.schedule.name == name][:of_each]
-    return [way for way in ways if way in picked]
-
-
-def parse_micro_batches(savers: Sequence[str]) -> int:
-    """N of "accumulate=N"; 1 without it."""
-    return int(read_words(tuple(savers)).get("accumulate") or 1)
-
-
-def preference(way: Way, cap_bytes: int) -> tuple[Any, ...]:
-    """Sorts ways: those that fit, then the least computation, then as in `BASES`."""
-    plain = tuple(word for word in way.savers if not word.startswith("accumulate"))
-    fits = way.fits(cap_bytes)
-    beside = way.schedule.training_cost * sum(BESIDE.get(word, 0) for word in plain)
-    return (
-        not fits,
-        round(way.training_cost + beside, 2) if fits else way.needs_bytes,
-        len(way.savers) - len(plain),
-        BASES.index(plain),
-        way.needs_bytes,
-    )
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own line about an operator that failed on fake tensors."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled

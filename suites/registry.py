@@ -11,6 +11,7 @@ SUITES: dict[str, str] = {
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",
+    "single": "One run of any model, layer, clip and savers, as suites.plan proposes",
     "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
     "synthetic_card": "What the synthetic clips ask of time and of detail",
 }

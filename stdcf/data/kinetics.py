@@ -67,7 +67,12 @@ def find(root: str | Path | None = None) -> Listing:
     Raises:
         UserError: where there is neither.
     """
-    folder = data_root(NAME, root, "Kinetics-400's videos and CSV files")
+    folder = data_root(
+        NAME,
+        root,
+        f"Kinetics-400's videos and CSV files, or make a small one: python -m suites.data generate "
+        f"{NAME}",
+    )
     rows = _annotations(folder)
     if not rows:
         return _folder_tree(folder)

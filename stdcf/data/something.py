@@ -73,7 +73,12 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
         UserError: where an annotation file is missing or is not in its format.
     """
     name = f"something_v{version}"
-    folder = data_root(name, root, f"Something-Something v{version}")
+    folder = data_root(
+        name,
+        root,
+        f"Something-Something v{version}, or make a small one: python -m suites.data generate "
+        f"{name}",
+    )
     extension = "csv" if version == 1 else "json"
     read = _read_v1 if version == 1 else _read_v2
     rows = {part: read(_annotation(folder, word, extension)) for part, word in PARTS.items()}

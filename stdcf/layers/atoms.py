@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -98,9 +99,8 @@ def dct_atoms(number: int, size: Sequence[int]) -> Tensor:
             f"ask for fewer, or take another init than 'dct'"
         )
     axes = [_cosines(k) for k in size]
-    frequencies = torch.cartesian_prod(*(torch.arange(k) for k in size)).view(-1, len(size))
     chosen = sorted(
-        frequencies.tolist(),
+        product(*map(range, size)),
         key=lambda f: (sum((a / k) ** 2 for a, k in zip(f, size, strict=True)), f),
     )[:number]
     atoms = []
@@ -151,7 +151,7 @@ def fourier_bessel_atoms(number: int, size: Sequence[int]) -> Tensor:
     functions = []
     for order in range(16):
         zeros = special.jn_zeros(order, int(limit / math.pi) + 2)
-        functions += [(z, order) for z, after in zip(zeros, zeros[1:]) if after <= limit]
+        functions += [(z, order) for z, after in pairwise(zeros) if after <= limit]
     taps = np.arange(k) - k // 2
     r = np.hypot(taps[:, None], taps) / radius
     angle = np.arctan2(np.broadcast_to(taps[:, None], (k, k)), taps)
@@ -195,8 +195,10 @@ def resample(atoms: Tensor, size: int | Sequence[int]) -> Tensor:
         raise ValueError(f"size must be {axes} numbers from 1 on, not {size!r}")
     for axis, new in enumerate(sizes, start=1):
         old = atoms.shape[axis]
-        # Of one tap, the middle.
-        at = torch.linspace(0, old - 1, new) if new > 1 else torch.tensor([(old - 1) / 2])
+        step = (old - 1) / max(new - 1, 1)
+        # One tap is the middle's.
+        first = 0 if new > 1 else (old - 1) / 2
+        at = first + step * torch.arange(new, dtype=torch.float64)
         hats = (1 - (at[:, None] - torch.arange(old)).abs()).clamp(min=0) * (old / new)
         atoms = (atoms.movedim(axis, -1) @ hats.to(atoms).T).movedim(-1, axis)
     return atoms

@@ -168,7 +168,7 @@ def run_plan(
 def _goes_by_operators(x: Tensor) -> bool:
     """Whether torch's own operators are asked for.
 
-    A trace shows them, and torch.func's transforms, forward-mode differentiation and complex numbers
+    A trace shows them; torch.func's transforms, forward-mode differentiation and complex numbers
     go through nothing else.
     """
     return (

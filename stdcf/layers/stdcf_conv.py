@@ -41,10 +41,12 @@ class STDCFConv3d(nn.Module):
         plan: how it is executed: "composed", "spatial_first", "temporal_first", "factored" or
             "auto", which takes the fastest for each input (see `explain`); settable at any time,
             and no plan changes output or gradients.
-        init: "kaiming" (the dense filter's variance) or "normal" (DCFNet's draw).
+        init: how the parameters start, a name of `stdcf.layers.atoms.INITS`: "kaiming" (random
+            atoms, the dense filter's variance), "normal" (DCFNet's draw), "fourier_bessel" or "dct"
+            (fixed atoms of the lowest frequencies, the dense filter's variance).
 
     Raises:
-        ValueError: for arguments that make no convolution, naming them.
+        ValueError: for arguments that make no convolution, or more atoms than `init` has.
     """
 
     def __init__(

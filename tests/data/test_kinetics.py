@@ -14,6 +14,7 @@ from stdcf.data.loader import batches
 from stdcf.data.streamed import RandomClips, VideoViews
 from stdcf.data.transforms import IMAGENET
 from stdcf.data.verify import Fault, find_faults
+from stdcf.data.video_folder import EXTENSIONS
 from stdcf.errors import UserError
 from stdcf.training.stage import itsl
 from stdcf.training.step import Numerics
@@ -250,6 +251,41 @@ def test_real_clips_come_through(real_data, tmp_path):
     assert named == {"corrupted.mp4": "Invalid data found when processing input"}
     ((views, _, _),) = batches(data.test, 1)
     assert views.shape == (30, 3, 8, 256, 256)
+
+
+def test_all_real_clips_and_what_verify_says_of_them(real_data, tmp_path):
+    """HMDB51, UCF101, Kinetics, Something-Something: AVI, MP4, WebM and MOV, and a broken one."""
+    clips = sorted(f for f in real_data("clips").iterdir() if f.suffix in EXTENSIONS)
+    assert len(clips) == 15
+    for part in ("train", "val"):
+        for label in ("a", "b"):
+            (tmp_path / part / label).mkdir(parents=True)
+    for clip in clips:
+        (tmp_path / "train" / "a" / clip.name).symlink_to(clip)
+    for part, label in (("train", "b"), ("val", "a"), ("val", "b")):
+        (tmp_path / part / label / "vid.mp4").symlink_to(real_data("clips/vid.mp4"))
+    data = kinetics.load(tmp_path, crop=56, short_side=[64, 80])
+    named: dict[str, str] = {}
+    found = list(batches(data.train, 16, on_broken=named.__setitem__))
+    assert sum(len(labels) for _, labels, _ in found) == 15
+    assert list(named) == ["train/a/corrupted.mp4"]
+    sound, faults = find_faults("kinetics400", tmp_path)
+    assert sound == 17
+    assert faults == [
+        Fault(
+            "train/a/corrupted.mp4",
+            "Invalid data found when processing input, after 0 frames",
+        )
+    ]
+
+
+def test_a_preview_shows_both_splits_at_one_size(made):
+    from stdcf.data.preview import contact_sheet
+
+    sheet = contact_sheet(kinetics.load(made), clips_per_class=2, frames=4)
+    # 4 classes × 2 rows of 120 pixels, which is what 224 are made.
+    assert sheet.height == 22 + 8 * (120 + 2)
+    assert sheet.width == 190 + 4 * (120 + 2)
 
 
 @pytest.mark.parametrize(

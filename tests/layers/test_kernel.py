@@ -1,4 +1,4 @@
-"""The CPU kernel as an operator: torch's own checks, its fallbacks, and what it does not depend on."""
+"""The CPU kernel as an operator: torch's own checks, what its results depend on, no compiler."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +74,7 @@ def everything(layer: STDCFConv3d, x: Tensor) -> list[Tensor]:
 def test_torchs_checks_of_both_operators(
     check: str, dtype: torch.dtype, layout: str, needs_x: bool, needs_atoms: bool
 ) -> None:
-    """The last compares the scratch memory, too, so what nobody writes must be equal in both runs."""
+    """The last compares the scratch memory, too: what nobody writes must be equal in both runs."""
     layer, x = make(dtype, layout)
     values = (x, layer.coefficients, layer.spatial_atoms, layer.temporal_atoms)
     geometry = ([1, 2, 1], [1, 1, 1], [1, 1, 1], 2)

@@ -40,9 +40,7 @@ def assert_same(layer: STDCFConv3d, other: nn.Module, x: Tensor) -> None:
     tensors = [x, *layer.parameters()]
     slope = torch.randn_like(expected)
     got = [y, *torch.autograd.grad(y, tensors, slope)]
-    for a, b in zip(
-        got, [expected, *torch.autograd.grad(expected, tensors, slope)], strict=True
-    ):
+    for a, b in zip(got, [expected, *torch.autograd.grad(expected, tensors, slope)], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.detach().abs().max()))
 
 

@@ -35,9 +35,8 @@ def plan(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def small(plan: str, **options: object) -> tuple[STDCFConv3d, Tensor]:
     torch.manual_seed(0)
-    layer = STDCFConv3d(
-        4, 2, (2, 3, 2), num_spatial_atoms=2, plan=plan, **OPTIONS | {"dtype": torch.float64} | options
-    )
+    options = OPTIONS | {"dtype": torch.float64} | options
+    layer = STDCFConv3d(4, 2, (2, 3, 2), num_spatial_atoms=2, plan=plan, **options)
     return layer, torch.randn(2, 4, 2, 4, 3, dtype=torch.float64, requires_grad=True)
 
 

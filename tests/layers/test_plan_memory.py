@@ -108,7 +108,7 @@ def test_prediction_tracker_and_allocator_agree_on_the_fused_plan(
     allocated = allocator_peak(step(layer, x))
     # Besides the scratch memory, the kernel's caller makes small copies within its operator.
     assert real <= allocated <= 1.05 * real
-    # What is there at the least: the output, its gradient and x's, and a quarter of them of scratch.
+    # The output, its gradient and x's, and then the scratch memory.
     assert real > 3.25 * x.numel() * x.element_size()
 
 
@@ -154,6 +154,4 @@ def test_flop_counter_sees_the_fused_plan(trains: tuple[str, ...]) -> None:
     # The maps again and α's gradient; for the atoms' the maps' gradients, and two adjoint passes
     # beside the pass that gives x's gradient.
     products, passes = (2, 4) if "spatial" in trains else (1, 1)
-    assert counter.get_total_flops() == 2 * (
-        products * mixing + passes * (over_time + over_space)
-    )
+    assert counter.get_total_flops() == 2 * (products * mixing + passes * (over_time + over_space))

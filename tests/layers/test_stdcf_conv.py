@@ -60,6 +60,7 @@ def test_parameter_shapes_and_count() -> None:
         ({"num_temporal_atoms": -2}, "num_temporal_atoms"),
         ({"plan": "fast"}, "plan"),
         ({"init": "zeros"}, "init"),
+        ({"init": "fourier_bessel", "num_spatial_atoms": 7}, "there are 6 Fourier–Bessel atoms"),
     ],
 )
 def test_arguments_that_make_no_convolution(options: dict[str, object], named: str) -> None:
@@ -94,6 +95,63 @@ def test_state_dict_deepcopy_and_pickle_keep_output(plan: str) -> None:
     torch.save(layer.state_dict(), file)
     file.seek(0)
     assert torch.load(file, weights_only=True).keys() == layer.state_dict().keys()
+
+
+def test_a_state_of_the_first_version_loads() -> None:
+    """Names, shapes and the order of coefficients, i·N + j, never change."""
+    state = {
+        "spatial_atoms": torch.tensor([[[1.0, 0.0]], [[0.0, 10.0]], [[0.0, 0.0]]]),
+        "temporal_atoms": torch.tensor([[1.0, 0.0], [0.0, 100.0]]),
+        "coefficients": torch.tensor([[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]]),
+        "bias": torch.tensor([0.5]),
+    }
+    layer = STDCFConv3d(1, 1, (2, 1, 2), num_spatial_atoms=3, num_temporal_atoms=2)
+    assert {name: v.shape for name, v in layer.state_dict().items()} == {
+        name: v.shape for name, v in state.items()
+    }
+    layer.load_state_dict(state)
+    # α^00 ψ_0 φ_0 is at the first frame's left, α^01 at the second's, α^10 at the first's right.
+    expected = torch.tensor([[1.0, 30.0], [200.0, 4000.0]])
+    assert torch.equal(layer.compose_weight()[0, 0, :, 0], expected)
+    for layer.plan in PLANS:
+        assert float(layer(torch.ones(1, 1, 2, 1, 2)).detach()) == 0.5 + float(expected.sum())
+
+
+@pytest.mark.parametrize("plan", [*PLANS, "auto"])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.ones(1, 3, 5, 5, 5), "expected an input of 4 channels, not 3"),
+        (torch.ones(1, 8, 5, 5, 5), "expected an input of 4 channels, not 8"),
+        (torch.ones(2, 5, 5, 5), "expected an input of 4 channels, not 2"),
+        (torch.ones(4, 5, 5), r"expected an input .*, not \[4, 5, 5\]"),
+        (torch.ones(1, 1, 4, 5, 5, 5), r"expected an input .*, not \[1, 1, 4, 5, 5, 5\]"),
+        (torch.ones(1, 4, 1, 5, 5), r"the filter reaches over \(3, 5, 3\), more than there is"),
+        (torch.ones(1, 4, 0, 5, 5), "the filter reaches over"),
+        (torch.ones(1, 4, 5, 5, 5).double(), "the input is torch.float64 and the coefficients"),
+        (torch.ones(1, 4, 5, 5, 5).bfloat16(), "the input is torch.bfloat16"),
+        (torch.ones(1, 4, 5, 5, 5).long(), "the input is torch.int64"),
+    ],
+)
+def test_what_conv3d_refuses_every_plan_refuses_alike(
+    plan: str, x: torch.Tensor, message: str
+) -> None:
+    options = {"padding": (0, 1, 1), "dilation": (1, 2, 1), "groups": 2, "stride": 2}
+    with pytest.raises(RuntimeError):
+        nn.Conv3d(4, 6, 3, **options)(x)
+    layer = STDCFConv3d(4, 6, 3, plan=plan, **options)
+    with pytest.raises(RuntimeError, match=message) as raised:
+        layer(x)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_autocast_takes_inputs_of_any_type(plan: str) -> None:
+    layer = STDCFConv3d(4, 6, 3, plan=plan)
+    x = torch.randn(1, 4, 5, 5, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x.bfloat16()), layer(x))
+        assert layer.double()(x.double()).dtype == torch.float64
 
 
 @pytest.mark.parametrize("plan", PLANS)

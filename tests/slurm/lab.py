@@ -43,7 +43,7 @@ SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_interval=1
 SlurmdParameters=config_overrides
 SlurmctldParameters=preempt_send_user_signal
-ReturnToService=2
+ReturnToService=1
 JobRequeue=1
 KillWait=3
 SlurmdTimeout=300

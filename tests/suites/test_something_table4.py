@@ -1,0 +1,176 @@
+"""Table 4's runs against §3.3, and what each of them starts from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stdcf.errors import UserError
+from stdcf.training.checkpoint import save_checkpoint
+from suites import kinetics_table3, something_table4, weights
+from suites.catalog import build
+from suites.published import published
+from suites.something_table4 import SUITE, TABLE, specs
+from suites.spec import RunSpec
+from suites.store import RunFolder
+from suites.suite import Request
+
+PAPER = Request(profile="paper", dataset="something_v1")
+MANIFEST = "ab" * 32
+
+
+def by_row(request: Request = PAPER) -> dict[tuple[str, str], RunSpec]:
+    return {(spec.model, spec.mode): spec for spec in specs(request, MANIFEST)}
+
+
+def test_every_published_row_has_its_run_frames_and_start():
+    runs = {(s.model, s.layer, s.mode): s for s in specs(PAPER, MANIFEST)}
+    assert len(runs) == 9
+    assert len({spec.run_id for spec in runs.values()}) == 9
+    assert len({spec.folder_name.rpartition("-")[0] for spec in runs.values()}) == 9
+    rows = published(TABLE.file)
+    assert [line.name for line in TABLE.lines] == [row["method"] for row in rows]
+    for line, row in zip(TABLE.lines, rows, strict=True):
+        spec = runs[line.run]
+        stage = next(stage for stage in spec.stages if stage.name == line.stage)
+        frames = spec.dataset_options.get("frames", 8)
+        # The paper counts what a stage is trained on.
+        assert stage.clip_shape((frames, 224, 224))[0] == int(row["frames"]), line.name
+        if row["pretrain"]:
+            assert weights.describe(spec.starts_from) == row["pretrain"], line.name
+
+
+def test_the_schedule_is_the_papers():
+    (full,) = by_row()["resnet3d_50", "full"].stages
+    rates = [full.lr_at(epoch) for epoch in (0, 29, 30, 49)]
+    assert (full.epochs, rates) == (50, pytest.approx([1e-3, 1e-3, 1e-4, 1e-4]))
+    itsl = by_row()["resnet3d_50", "itsl"].stages
+    assert [s.name for s in itsl] == ["t1", "s1", "t2", "s2"]
+    for stage in itsl:
+        assert stage.epochs == 20
+        rates = [stage.lr_at(epoch) for epoch in (0, 14, 15, 19)]
+        assert rates == pytest.approx([2e-4, 2e-4, 2e-5, 2e-5])
+    for spec in by_row().values():
+        assert spec.batch_size == 64
+        assert "flip" not in spec.dataset_options  # the data set's own default is none
+        assert {stage.optimizer for stage in spec.stages} == {"sgd"}
+
+
+def test_epochs_scale_the_milestones():
+    fewer = by_row(Request(profile="paper", dataset="something_v1", epochs=10))
+    (full,) = fewer["resnet3d_50", "full"].stages
+    assert (full.epochs, full.milestones) == (10, (6,))
+    assert [(s.epochs, s.milestones) for s in fewer["resnet3d_50", "itsl"].stages] == [
+        (4, (3,))
+    ] * 4
+    one = by_row(Request(profile="paper", dataset="something_v1", epochs=1))
+    assert one["resnet3d_50", "full"].stages[0].milestones == ()
+
+
+def test_the_quick_profile_needs_no_imagenet():
+    quick = by_row(Request(profile="quick", dataset="something_v1"))
+    assert quick["tsm_r50", "full"].starts_from is None
+    assert quick["tin_r50", "full"].starts_from == "kinetics400"
+
+
+NETWORK: dict[str, Any] = {"num_spatial_atoms": 6, "num_temporal_atoms": 2}
+
+
+def pretrained(results: Path, mode: str, profile: str = "paper", seed: int = 0) -> Path:
+    """A finished run of Table 3's STDCF-R50; its weights are small ones, told apart by the seed."""
+    request = Request(profile=profile, dataset="kinetics400")
+    spec = next(
+        s for s in kinetics_table3.specs(request, MANIFEST) if (s.layer, s.mode) == ("stdcf", mode)
+    ).model_copy(update={"seed": seed})
+    folder = RunFolder.create(results, spec)
+    folder.write_result({"status": "ok", "accuracy": 0.5, "manifest": MANIFEST})
+    file = folder.path / f"stage-{spec.stages[-1].name}.pt"
+    save_checkpoint(file, {"weight": torch.full((1,), float(seed))})
+    return file
+
+
+def bound(results: Path, profile: str = "paper") -> dict[tuple[str, str], str | None]:
+    request = Request(profile=profile, dataset="something_v1")
+    assert SUITE.bind is not None
+    found = SUITE.bind(specs(request, MANIFEST), results)
+    return {(spec.model, spec.mode): spec.starts_from for spec in found}
+
+
+def test_runs_start_from_the_same_kind_of_learning_in_the_same_results(tmp_path):
+    files = {mode: pretrained(tmp_path, mode) for mode in ("full", "itsl")}
+    assert [file.name for file in files.values()] == ["stage-full.pt", "stage-s3.pt"]
+    # Another seed's has other bytes; another profile's is not a start for this one.
+    pretrained(tmp_path, "full", seed=1)
+    pretrained(tmp_path, "full", profile="quick", seed=2)
+    origins = bound(tmp_path)
+    for mode, file in files.items():
+        assert origins["resnet3d_50", mode] == f"kinetics400:{weights._sha256(file)}"
+    assert origins["tin_r50", "full"] == "kinetics400"  # not there, and it will say so
+    assert origins["tsm_r50", "full"] == "imagenet"
+
+
+def test_a_file_of_ones_own_comes_first_and_is_part_of_the_id(tmp_path):
+    pretrained(tmp_path, "full")
+    before = bound(tmp_path)
+    (tmp_path / "weights").mkdir()
+    for name in ("resnet3d_50-stdcf", "i3d_r50", "resnet50-imagenet"):
+        torch.save({"weight": torch.ones(1)}, tmp_path / "weights" / f"{name}.pt")
+    origins = bound(tmp_path)
+    assert origins["resnet3d_50", "full"] == origins["resnet3d_50", "itsl"]
+    assert origins["resnet3d_50", "full"] != before["resnet3d_50", "full"]
+    assert origins["i3d_r50", "full"] != "kinetics400"
+    assert (origins["tsm_r50", "full"] or "").startswith("imagenet:")
+    request = Request(profile="paper", dataset="something_v1")
+    assert SUITE.bind is not None
+    runs = SUITE.bind(specs(request, MANIFEST), tmp_path)
+    changed = {s.run_id for s in runs} - {s.run_id for s in specs(request, MANIFEST)}
+    assert len(changed) == 7  # all but I3D+GCN and TIN
+
+
+def test_quick_runs_without_weights_start_from_scratch(tmp_path):
+    assert set(bound(tmp_path, "quick").values()) == {None}
+
+
+def test_missing_weights_are_one_line_with_the_remedy(tmp_path):
+    spec = by_row()["tin_r50", "full"]
+    model = build("tin_r50", num_classes=3, in_channels=3)
+    with pytest.raises(UserError, match="no kinetics400 weights for tin_r50: ") as error:
+        weights.start(model, spec, tmp_path, 3)
+    assert "run kinetics_table3" in str(error.value)
+    assert str(tmp_path / "weights" / "tin_r50.pt") in str(error.value)
+    assert "\n" not in str(error.value)
+    other = spec.model_copy(update={"starts_from": "kinetics400:" + "0" * 64})
+    with pytest.raises(UserError, match="with SHA-256 0000"):
+        weights.start(model, other, tmp_path, 3)
+
+
+def test_imagenet_weights_come_from_a_file_of_ones_own(tmp_path):
+    import timm
+
+    torch.manual_seed(3)
+    (tmp_path / "weights").mkdir()
+    resnet = timm.create_model("resnet50")
+    torch.save(resnet.state_dict(), tmp_path / "weights" / "resnet50-imagenet.pt")
+    (spec,) = weights.bind([by_row()["tsm_r50", "full"]], tmp_path)
+    model = build("tsm_r50", num_classes=3, in_channels=3)
+    head = model.get_parameter("fc.weight").detach().clone()
+    assert weights.start(model, spec, tmp_path, 3) == "weights/resnet50-imagenet.pt"
+    assert torch.equal(
+        model.get_parameter("backbone.net.layer4.2.conv3.weight"),
+        resnet.get_parameter("layer4.2.conv3.weight"),
+    )
+    assert torch.equal(model.get_parameter("fc.weight"), head)
+
+
+@pytest.mark.slow
+def test_predicted_costs_of_every_row():
+    memory, stages = something_table4.plan(specs(PAPER, MANIFEST))
+    rows = {row[0]: dict(zip(memory.columns, row, strict=True)) for row in memory.rows}
+    for name in ("2D-R50", "TIN", "TSM"):
+        own, theirs = rows[name]["Memory, GiB (8 clips)"], rows[name]["paper, G"]
+        assert float(own) == pytest.approx(float(theirs), rel=0.1), name
+    # 16 frames cost a 2D network twice what 8 do.
+    assert float(rows["TSN"]["GMAC"]) == pytest.approx(2 * float(rows["2D-R50"]["GMAC"]), rel=1e-3)
+    assert all(row["Params, M"] != "–" for row in rows.values())
+    assert len(stages.rows) == 8 + 4

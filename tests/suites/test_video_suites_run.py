@@ -1,0 +1,152 @@
+"""Tables 3 and 4 from end to end on generated trees: train, checkpoint, evaluate, start, table.
+
+Every row, with its own network; clips are small and rates low, since two steps of a fresh network
+at the paper's rate may end in NaN. Predicted costs have tests of their own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stdcf.complexity import count
+from stdcf.data.generate import Amount, generate
+from stdcf.training.checkpoint import load_checkpoint
+from suites import execute, kinetics_table3, something_table4
+from suites.row_header import header
+from suites.session import Session, make_request
+from suites.store import RunFolder
+from suites.suite import Suite
+from suites.weights import describe
+
+AMOUNT = Amount(classes=2, train=2, test=1, frames=40, size=(64, 80))
+PREDICTED: dict[str, Any] = {
+    "predicted_peak_bytes": None,
+    "published_params": 24_330_000,
+    "published_macs": 33_000_000_000,
+    "published_executed_macs": 33_000_000_000,
+    "published_stage_peak_bytes": {},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trees")
+    for name in ("kinetics400", "something_v1"):
+        generate(name, root / name, AMOUNT)
+    broken = sorted((root / "kinetics400" / "train").iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:-50])
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module, size in ((kinetics_table3, 48), (something_table4, 32)):
+        quick: Any = module.PROFILES["quick"]
+        data = {
+            "crop": size,
+            "short_side": [size, size + 8],
+            "test_crop": size,
+            "test_short_side": size,
+        }
+        monkeypatch.setitem(
+            module.PROFILES, "quick", replace(quick, batch_size=4, data={**quick.data, **data})
+        )
+    monkeypatch.setattr(kinetics_table3, "LR", 1e-4)
+    monkeypatch.setattr(execute, "predictions", lambda spec, data: PREDICTED)
+    monkeypatch.setattr(execute, "count", partial(count, fvcore=False))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(suite: Suite, root: Path, results: Path) -> tuple[dict[str, dict[str, Any]], Session]:
+    """Each run as a worker would do it, in this process."""
+    request = make_request(suite, "quick", None, epochs=1)
+    session = Session(suite, request, root / request.dataset, results)
+    rows = {}
+    for spec in session.specs:
+        folder = RunFolder.create(session.results, spec)
+        row = execute.train(
+            folder,
+            data_root=session.data_root,
+            device="cpu",
+            num_workers=0,
+            should_stop=lambda: False,
+        )
+        folder.write_result(header(spec, "cpu") | row)
+        rows[f"{spec.model} {spec.mode}"] = row
+        for stage in spec.stages:
+            state = load_checkpoint(folder.path / f"stage-{stage.name}.pt")
+            assert all(value.isfinite().all() for value in state.values())
+    return rows, session
+
+
+@pytest.mark.slow
+def test_table_3(
+    small: None, root: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, session = run(kinetics_table3.SUITE, root, results)
+    assert list(rows) == [
+        "resnet3d_50 full",
+        "resnet3d_50 itsl",
+        "r2plus1d_34 full",
+        "slowfast_r50_8x8 full",
+        "tsm_r50 full",
+        "tin_r50 full",
+    ]
+    for row in rows.values():
+        # 2 test videos in 2 clips × 3 crops; one of 4 training videos is cut short.
+        assert (row["test_videos"], row["test_clips"]) == (2, 12)
+        assert [name.partition("/")[0] for name in row["broken_videos"]] == ["train"]
+        assert row["synthetic"]
+    assert [s["stage"] for s in rows["resnet3d_50 itsl"]["stages"]] == [
+        f"{kind}{e}" for e in (1, 2, 3) for kind in "ts"
+    ]
+    assert rows["resnet3d_50 itsl"]["train_shapes"] == ["8×24×24", "4×48×48"]
+    assert rows["slowfast_r50_8x8 full"]["train_shapes"] == ["32×48×48"]
+    capsys.readouterr()
+    assert session.print_tables()
+    shown = capsys.readouterr().out
+    assert "SYNTHETIC" in shown
+    assert "truncated" in shown
+    for line in kinetics_table3.TABLE.lines:
+        (text,) = [t for t in shown.splitlines() if t.split()[:1] == [line.name] and "%" not in t][
+            :1
+        ]
+        assert "not run" not in text
+
+
+@pytest.mark.slow
+def test_table_4_starts_from_table_3(
+    small: None, root: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the test above, whose networks these start from."""
+    rows, session = run(something_table4.SUITE, root, results)
+    assert len(rows) == 9
+    starts = {name: describe(row["starts_from"]) for name, row in rows.items()}
+    assert {name for name, start in starts.items() if start == "Kinetics"} == {
+        "resnet3d_50 full",
+        "resnet3d_50 itsl",
+        "tin_r50 full",
+    }
+    assert rows["resnet3d_50 itsl"]["started_from"].endswith("stage-s3.pt")
+    assert rows["resnet3d_50 full"]["started_from"].endswith("stage-full.pt")
+    for row in rows.values():
+        assert (row["test_videos"], row["test_clips"]) == (2, 2)
+        assert row["broken_videos"] == {}
+    capsys.readouterr()
+    assert session.print_tables()
+    shown = capsys.readouterr().out
+    assert "not run" not in shown
+    for line in something_table4.TABLE.lines:
+        assert line.name in shown
