@@ -18,7 +18,7 @@ SEEDS = {"paper": 3, "quick": 1}
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Every point for the first seed, then for the next. --cap takes the place of the grid's caps."""
+    """Every point for the first seed, then for the next; --cap takes the place of the grid's."""
     profile = PROFILES[request.profile]
     epochs = request.epochs or profile.epochs
     later_epochs = math.ceil(profile.later_epochs * epochs / profile.epochs)

@@ -72,9 +72,9 @@ def _predicted(model_fn: Callable[[], nn.Module], network: Network) -> dict[str,
     for technique in TECHNIQUES:
         schedule = schedule_of(technique)
         ways = [planner.way(schedule, technique.savers, int(cap * GIB)) for cap in CAPS_GIB]
-        if ways[0] is None:
-            continue
         way = planner.confirmed(ways[0])
+        if way is None:
+            continue
         found[technique.name] = {
             "schedule": technique.schedule,
             "savers": list(technique.savers),

@@ -210,6 +210,8 @@ class Planner:
                 raise
             # Whatever a model of anyone's own raises on a clip that it does not take.
             except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+                if savers:
+                    raise
                 size = "×".join(map(str, stage.clip_shape(shape)))
                 first = (str(error) or type(error).__name__).splitlines()[0]
                 raise UserError(f"the model does not take clips {size}: {first}") from error

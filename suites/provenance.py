@@ -54,6 +54,9 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
+        # A run that failed for want of it has a row too.
+        if not torch.cuda.is_available():
+            return f"{device}, which is not there"
         return f"{device} {torch.cuda.get_device_name(device)}"
     return f"cpu {cpu_name()}"
 

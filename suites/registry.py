@@ -11,6 +11,7 @@ SUITES: dict[str, str] = {
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",
+    "memory_caps": "What fits under 0.5 to 16 GiB, and what ITSL and every memory saver cost",
     "single": "One run of any model, layer, clip and savers, as suites.plan proposes",
     "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
     "synthetic_card": "What the synthetic clips ask of time and of detail",
@@ -24,7 +25,7 @@ def get_suite(name: str) -> Suite:
         UserError: for an unknown one, with the nearest names.
     """
     if name not in SUITES:
-        near = get_close_matches(name, SUITES, n=3, cutoff=0.4)
+        near = get_close_matches(name, SUITES, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(SUITES)}"
         raise UserError(f"no suite {name!r}; {hint} (python -m suites.run --list)")
     suite: Suite = import_module(f"suites.{name}").SUITE

@@ -14,6 +14,7 @@ from stdcf.errors import UserError
 TASKS: dict[str, str] = {
     "train": "suites.execute:train",
     "layer_speed": "suites.layer_speed_task:measure",
+    "memory_caps": "suites.memory_caps_task:measure",
     "network_speed": "suites.network_speed_task:measure",
 }
 

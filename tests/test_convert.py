@@ -4,7 +4,7 @@ import io
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -46,6 +46,7 @@ def test_spatial_truncation_is_eckart_and_youngs(number: int) -> None:
     assert errors[""] == pytest.approx(float(rest), rel=1e-9, abs=1e-12)
 
 
+@settings(max_examples=25)
 @given(m=st.integers(1, 8), n=st.integers(1, 2), seed=st.integers(0, 99))
 def test_no_random_start_fits_better_by_descent(m: int, n: int, seed: int) -> None:
     """Alternating projections from random atoms, written out by least squares, as the judge."""
@@ -63,8 +64,59 @@ def test_no_random_start_fits_better_by_descent(m: int, n: int, seed: int) -> No
         ]
     fitted = torch.einsum("xts,sm,rm,tn,un->xur", weight_XTS, spatial, spatial, temporal, temporal)
     random_start = float((weight_XTS - fitted).norm() / weight_XTS.norm())
-    # Both are local optima; the SVD start is the better or within a percent.
-    assert errors[""] <= random_start * 1.01
+    # Of noise, as here, optima are many and differ little.
+    assert errors[""] <= random_start * 1.001
+
+
+@settings(max_examples=30)
+@given(
+    kernel=st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(2, 4)),
+    seed=st.integers(0, 999),
+    data=st.data(),
+)
+def test_the_fit_is_no_worse_than_tensorlys_partial_tucker(
+    kernel: tuple[int, int, int], seed: int, data: st.DataObject
+) -> None:
+    """On the same ranks, and its iteration as close to convergence as it goes."""
+    tensorly = pytest.importorskip("tensorly")
+    from tensorly.decomposition import partial_tucker
+
+    conv = _conv(kernel, seed)
+    k_t, k_s = kernel[0], kernel[1] * kernel[2]
+    m, n = data.draw(st.integers(1, k_s)), data.draw(st.integers(1, k_t))
+    _, errors = decompose(conv, m, n)
+    weight_XTS = conv.weight.detach().reshape(24, k_t, k_s)
+    with tensorly.backend_context("pytorch"):
+        (core, factors), _ = partial_tucker(
+            weight_XTS, rank=[n, m], modes=[1, 2], n_iter_max=200, tol=1e-12
+        )
+        fitted = tensorly.tenalg.multi_mode_dot(core, factors, modes=[1, 2])
+    theirs = float((weight_XTS - fitted).norm() / weight_XTS.norm())
+    assert errors[""] <= theirs * (1 + 1e-6) + 1e-12
+
+
+def test_a_fit_is_a_fixed_point_of_both_least_squares_problems() -> None:
+    """Given either kind of atoms no others of the other kind fit better: by SVD of what is seen."""
+    conv = _conv((3, 3, 3), 5)
+    new, errors = decompose(conv, 4, 2)
+    weight_XTS = conv.weight.detach().reshape(24, 3, 9)
+    spatial, temporal = new.spatial_atoms.detach().flatten(1), new.temporal_atoms.detach()
+    kept = 1 - errors[""] ** 2
+    for seen, number in (
+        (torch.einsum("xts,nt->sxn", weight_XTS, temporal), 4),
+        (torch.einsum("xts,ms->txm", weight_XTS, spatial), 2),
+    ):
+        values = torch.linalg.svdvals(seen.flatten(1)).square()[:number]
+        best = float(values.sum() / weight_XTS.square().sum())
+        assert kept == pytest.approx(best, rel=1e-9)
+
+
+def test_a_filter_of_zeros_has_no_error() -> None:
+    conv = nn.Conv3d(2, 3, 3)
+    nn.init.zeros_(conv.weight)
+    new, errors = decompose(conv, 2, 2)
+    assert errors == {"": 0.0}
+    assert not new.compose_weight().any()
 
 
 def test_atoms_of_a_filter_that_has_them_are_found() -> None:
@@ -129,6 +181,20 @@ def test_round_trip_of_torchvisions_networks(name: str) -> None:
     assert not any(type(m).__module__.startswith("stdcf") for m in fused.modules())
     buffer = io.BytesIO()
     torch.save(fused.state_dict(), buffer)
+    buffer.seek(0)
+    fresh = getattr(video, name)(num_classes=5).eval()
+    fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    with torch.no_grad():
+        assert torch.equal(fresh(clip), fused(clip))
+
+
+def test_a_fused_network_is_exported_by_torchs_own_operators() -> None:
+    net = nn.Sequential(STDCFConv3d(2, 4, 3, padding=1), nn.ReLU(), STDCFConv3d(4, 3, 3)).eval()
+    clip = torch.randn(1, 2, 6, 6, 6)
+    program = torch.export.export(fuse(net), (clip,))
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert called == {"aten.conv3d.default", "aten.relu.default"}
+    torch.testing.assert_close(program.module()(clip), net(clip), rtol=1e-5, atol=1e-5)
 
 
 def test_fused_dilated_layer_is_a_dilated_convolution() -> None:

@@ -7,6 +7,7 @@ copied to other machines of the same kind. The same file and the same code make 
 
 import functools
 import json
+import math
 import os
 import platform
 import time
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from stdcf.cache_folder import cache_folder
 from stdcf.errors import UserError
+from stdcf.layers.layout import is_channels_last
 from stdcf.layers.padding import Triple
 from stdcf.layers.plans import (
     PLANS,
@@ -48,11 +50,13 @@ class Situation:
     Attributes:
         device: "cpu" or "cuda", and the processor's name.
         fused: whether the CPU's kernel runs.
+        channels_last: how the input lies in memory; else contiguous.
         input_shape: [B, C_in, T, H, W].
     """
 
     device: str
     fused: bool
+    channels_last: bool
     dtype: str
     threads: int
     input_shape: tuple[int, ...]
@@ -121,6 +125,7 @@ def situation(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Situ
     return Situation(
         device=_device_name(kind),
         fused=fused_runs(x_BCTHW),
+        channels_last=is_channels_last(x_BCTHW),
         dtype=str(compute_dtype(x_BCTHW)).removeprefix("torch."),
         threads=torch.get_num_threads() if kind == "cpu" else 1,
         input_shape=tuple(x_BCTHW.shape),
@@ -168,13 +173,13 @@ def estimate(s: Situation, plan: str) -> Estimate:
     if plan == "factored" and s.fused:
         # Vectors of 16 channels; forward, once more for backward, and the adjoint.
         padded = s.groups * (-(-group_channels // 16) * 16)
-        atoms = 5 * s.positions * padded * n * (k_t + m * k_s)
+        atoms: float = 5 * s.positions * padded * n * (k_t + m * k_s)
         tiles = s.positions * m * n * group_channels * size / 2**20 + 1
         # Of few channels the vectors are short, and the matrix product is narrow.
         atoms *= 1.0 if group_channels >= 64 else 2.5
         seconds = dense / (_PRODUCT * speed) + atoms / _ATOMS + 3 * tiles * s.groups * _TILE
         seconds += 4 * filters * taps * size / _COPY + 2 * _CALL
-        return Estimate(seconds, 2 * filters * taps * size + 4 * 2**20)
+        return Estimate(seconds, _fused_bytes(s))
     seconds = dense / (_DENSE * speed) + 6 * filters * taps * size / _COPY + 2 * _CALL
     seconds += 2 * filters * m * n * k_t * k_s / _PRODUCT if plan == "composed" else 0
     maps = {"composed": 0, "spatial_first": m, "temporal_first": n, "factored": m * n}[plan]
@@ -185,9 +190,28 @@ def estimate(s: Situation, plan: str) -> Estimate:
         "factored": m * (k_s + n * k_t),
     }[plan]
     seconds += 4 * s.positions * channels * depthwise / _DEPTHWISE
-    # The maps of one clip and their gradients; the filter and its gradient.
-    temporary = 2 * s.positions // clips * channels * maps * size + 2 * filters * taps * size
+    # The filter and its gradient, and what adds a clip's to it, or lays the filter out anew.
+    temporary = (3 if maps or s.channels_last else 2) * filters * taps * size
+    if maps:
+        # The maps of one clip, their gradients and the clip's.
+        temporary += 2 * s.positions // clips * channels * maps * size
+        temporary += math.prod(s.input_shape[1:]) * size
     return Estimate(seconds, temporary)
+
+
+def _fused_bytes(s: Situation) -> int:
+    """Of the fused kernel's backward pass, which is larger than forward."""
+    from stdcf.layers.cpu.fused import scratch_bytes
+
+    layout = torch.channels_last_3d if s.channels_last else torch.contiguous_format
+    dtype = getattr(torch, s.dtype)
+    return scratch_bytes(
+        torch.empty(s.input_shape, dtype=dtype, device="meta", memory_format=layout),
+        (s.out_channels, s.input_shape[1] // s.groups),
+        (s.num_spatial_atoms, *s.kernel_size[1:]),
+        (s.num_temporal_atoms, s.kernel_size[0]),
+        (s.stride, s.padding, s.dilation, s.groups),
+    )
 
 
 def plan_of(
@@ -365,8 +389,10 @@ def _remember(s: Situation, seconds: Mapping[str, float]) -> None:
 def explain(s: Situation, choice: Choice) -> str:
     """The choice as a table."""
     shape: Sequence[object] = s.input_shape
+    layout = ", channels last" if s.channels_last else ""
     lines = [
-        f"{choice.plan} ({choice.source}) for {'×'.join(map(str, shape))}, {s.dtype}, {s.device}",
+        f"{choice.plan} ({choice.source}) for {'×'.join(map(str, shape))}{layout}, {s.dtype}, "
+        f"{s.device}",
         f"{'plan':<16}{'estimated ms':>14}{'measured ms':>14}{'temporaries MiB':>18}",
     ]
     for plan in PLANS:

@@ -1,6 +1,6 @@
 """The STDCF layer: a 3D convolution whose filter is decomposed jointly over space and time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -178,29 +178,37 @@ class STDCFConv3d(nn.Module):
         options = Options(self.stride, padding, self.dilation, self.groups)
         return x_BCTHW, self._parameters_in_order, options
 
-    def explain(self, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> str:
+    def explain(
+        self,
+        input_shape: Sequence[int],
+        dtype: torch.dtype | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> str:
         """What "auto" takes for an input of this shape, [B, C_in, T, H, W], and why."""
-        call = self._call(self._example(input_shape, dtype))
+        call = self._call(self._example(input_shape, dtype, memory_format))
         found = auto.situation(*call)
         return auto.explain(found, auto.choose(found, self.memory_limit_bytes))
 
-    def tune(self, input_shape: Sequence[int], dtype: torch.dtype | None = None) -> str:
+    def tune(
+        self,
+        input_shape: Sequence[int],
+        dtype: torch.dtype | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> str:
         """Measures on this machine what "auto" may take, keeps it in `auto.book_file()`.
 
         Returns:
             `explain` with the measured times.
         """
-        auto.tune(*self._call(self._example(input_shape, dtype, torch.randn)))
-        return self.explain(input_shape, dtype)
+        auto.tune(*self._call(self._example(input_shape, dtype, memory_format).normal_()))
+        return self.explain(input_shape, dtype, memory_format)
 
     def _example(
-        self,
-        input_shape: Sequence[int],
-        dtype: torch.dtype | None,
-        make: Callable[..., Tensor] = torch.empty,
+        self, shape: Sequence[int], dtype: torch.dtype | None, memory_format: torch.memory_format
     ) -> Tensor:
         like = self.coefficients
-        return make(*input_shape, dtype=dtype or like.dtype, device=like.device)
+        x = torch.empty(*shape, dtype=dtype or like.dtype, device=like.device)
+        return x.to(memory_format=memory_format) if x.ndim == 5 else x
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """ψ is spatial, φ temporal and α joint (§2.2)."""

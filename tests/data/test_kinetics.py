@@ -271,12 +271,8 @@ def test_all_real_clips_and_what_verify_says_of_them(real_data, tmp_path):
     assert list(named) == ["train/a/corrupted.mp4"]
     sound, faults = find_faults("kinetics400", tmp_path)
     assert sound == 17
-    assert faults == [
-        Fault(
-            "train/a/corrupted.mp4",
-            "Invalid data found when processing input, after 0 frames",
-        )
-    ]
+    assert [fault.file for fault in faults] == ["train/a/corrupted.mp4"]
+    assert faults[0].reason.startswith("Invalid data found when processing input")
 
 
 def test_a_preview_shows_both_splits_at_one_size(made):

@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdcf import STDCFConv3d
@@ -15,6 +16,7 @@ from stdcf.errors import UserError
 from stdcf.layers import auto, plans
 from stdcf.layers.cpu.library import library
 from stdcf.layers.plans import PLANS
+from stdcf.memory import LifeTracker
 
 SHAPE = (2, 16, 4, 12, 12)
 needs_kernel = pytest.mark.skipif(library() is None, reason="no CPU kernel here")
@@ -131,9 +133,30 @@ def test_tune_measures_keeps_and_says(book: Path, dtype: torch.dtype | None) -> 
     for p, old in zip(layer.parameters(), before, strict=True):
         assert torch.equal(p, old)
         assert p.grad is None
-    # A second situation goes beside the first.
+    # Other situations go beside the first.
     layer.tune((1, *SHAPE[1:]), dtype)
-    assert len(json.loads(book.read_text())["measured"]) == 2
+    assert "2×16×4×12×12, channels last" in layer.tune(SHAPE, dtype, torch.channels_last_3d)
+    assert len(json.loads(book.read_text())["measured"]) == 3
+
+
+@needs_kernel
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("shape", [(4, 64, 8, 28, 28), (2, 256, 4, 7, 7), (8, 16, 8, 20, 30)])
+@pytest.mark.parametrize("plan", ["composed", "factored"])
+def test_the_estimated_temporaries_are_those_of_a_step(
+    plan: str, shape: tuple[int, ...], memory_format: torch.memory_format
+) -> None:
+    """Forward and backward, beside parameters and output and the gradients of all."""
+    with FakeTensorMode():
+        layer = STDCFConv3d(shape[1], shape[1], 3, padding=1, plan=plan)
+        x = torch.empty(shape).to(memory_format=memory_format).requires_grad_()
+        with LifeTracker(nn.Identity()) as tracker:
+            y = layer(x)
+            y.backward(torch.ones_like(y))
+        found = auto.situation(*layer._call(x))
+        temporary_bytes = auto.estimate(found, plan).temporary_bytes
+    given_bytes = 4 * (3 * x.numel() + sum(p.numel() for p in layer.parameters()))
+    assert tracker.peak_bytes - given_bytes == pytest.approx(temporary_bytes, rel=0.1)
 
 
 def test_tune_under_autocast_is_of_autocast() -> None:

@@ -169,7 +169,7 @@ def test_build_refuses(arguments: dict[str, Any], words: list[str]) -> None:
 def test_unknown_models_and_data_sets_are_refused() -> None:
     with pytest.raises(UserError, match=r"unknown model 'kth_cn'; there are .*kth_cnn"):
         build("kth_cn", num_classes=6)
-    with pytest.raises(UserError, match=r"unknown data set 'khs'; there are kth, "):
+    with pytest.raises(UserError, match=r"unknown data set 'khs'; there are .*, kth, "):
         load_dataset("khs", None)
     with pytest.raises(UserError, match=r"no option 'sise'; its options are size, "):
         load_dataset("kth", os.curdir, sise=3)

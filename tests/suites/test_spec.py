@@ -48,6 +48,7 @@ OTHER: dict[str, Any] = {
     "threads": 2,
     "epochs_override": 4,
     "cap_bytes": 2**30,
+    "starts_from": "imagenet",
     "published": PublishedSetting(input_shape=(16, 1, 16, 60, 80), num_classes=6),
 }
 OTHER_STAGE: dict[str, Any] = {

@@ -7,7 +7,7 @@ follows tensors (a memory tracker, a fake tensor mode) sees it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -54,6 +54,24 @@ def factored_conv3d(
     return out
 
 
+def scratch_bytes(
+    x_BCTHW: Tensor,
+    filters: tuple[int, int],
+    spatial_shape: tuple[int, ...],
+    temporal_shape: tuple[int, ...],
+    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+) -> int:
+    """What backward takes beside its inputs and gradients; x and parameters may be on "meta".
+
+    Args:
+        filters: C_out and C_in/groups.
+        geometry: stride, padding, dilation, groups.
+    """
+    spatial, temporal = (x_BCTHW.new_empty(s) for s in (spatial_shape, temporal_shape))
+    coefficients = x_BCTHW.new_empty(*filters, spatial_shape[0] * temporal_shape[0])
+    return _Call(x_BCTHW, coefficients, spatial, temporal, geometry, True, True, True).scratch_bytes
+
+
 class _Call:
     """What forward and backward share: sizes, layout, and the scratch memory's parts."""
 
@@ -63,7 +81,7 @@ class _Call:
         coefficients: Tensor,
         spatial: Tensor,
         temporal: Tensor,
-        geometry: tuple[list[int], list[int], list[int], int],
+        geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
         backward: bool = False,
         grad_x: bool = False,
         grad_atoms: bool = False,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from torch import Tensor, nn
+from torch.autograd import backward
 from torch.nn.parallel import DistributedDataParallel
 
 from stdcf.memory.savers.packing import Packing
@@ -51,6 +52,7 @@ def learn(
                 part = make_target(output)
             value = loss(output, part)
         output = output.detach()
-        weigh(value if parts == 1 else value * (len(clip) / len(clip_BCTHW))).backward()
+        # Not Tensor.backward, under which no torch function mode sees what is computed again.
+        backward(weigh(value if parts == 1 else value * (len(clip) / len(clip_BCTHW))))
         learnt(output, part, value.detach())
         del output, value
