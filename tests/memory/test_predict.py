@@ -197,7 +197,7 @@ def test_reconstruction_and_a_loss_of_ones_own():
         ({"device": "tpu"}, "cpu or cuda"),
         ({"autocast": "float16"}, "bfloat16"),
         ({"memory_format": "nhwc"}, "channels_last_3d"),
-        ({"savers": ("checkpoint",)}, "no memory savers are known"),
+        ({"savers": ("checkpont",)}, "unknown saver 'checkpont'; there are bf16"),
         ({"num_classes": 7}, "the model gives 6"),
         ({"input_shape": (16, 1, 16, 60)}, "B C T H W"),
     ],
