@@ -121,6 +121,7 @@ def train(
         "starts_from": spec.starts_from,
         "started_from": started_from,
         "batch_size": spec.batch_size,
+        "cap_bytes": spec.cap_bytes,
         "train_clips": len(data.train),
         "train_shapes": _train_shapes(spec, data),
         "epochs_per_stage": spec.stages[0].epochs,

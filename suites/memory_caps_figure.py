@@ -69,7 +69,7 @@ def _panel(axes: Any, network: str, rows: Sequence[Row]) -> None:
             labels.setdefault(name, (cost, memory))
     for name, (cost, memory) in labels.items():
         axes.annotate(
-            name.replace("ITSL+", "+").replace("ITSL", "ITSL"),
+            name,
             (cost, memory),
             textcoords="offset points",
             xytext=(6, 3),

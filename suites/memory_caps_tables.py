@@ -144,10 +144,8 @@ def _accuracy(rows: Sequence[Row]) -> Table:
                 f"{one['train_seconds']:.0f}" if one else "–",
             ]
         )
-    caps = sorted(
-        {row["setting"].rpartition("-cap")[2] for row in rows if "-cap" in row["setting"]}
-    )
-    cap = f", cap {int(caps[0]) / 2**20:.0f} MiB" if len(caps) == 1 and caps[0].isdigit() else ""
+    caps = {row["cap_bytes"] for row in rows if row.get("cap_bytes")}
+    cap = f", cap {cells.mib(caps.pop())} MiB" if len(caps) == 1 else ""
     return Table(
         title=f"kth_cnn under one cap ({describe(rows)}{cap})",
         columns=[

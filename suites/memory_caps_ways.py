@@ -1,7 +1,6 @@
 """What `memory_caps` compares: networks with their clips, techniques, caps."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from suites.ways import Schedule, schedules
 
@@ -18,7 +17,6 @@ class Network:
         clip: [C, T, H, W] of the plan.
         batch: clips a step of the plan.
         measured: [B, C, T, H, W] that is trained here, small enough for a CPU.
-        layer_options: layer -> options.
     """
 
     clip: tuple[int, int, int, int]
@@ -26,29 +24,26 @@ class Network:
     classes: int
     optimizer: str
     measured: tuple[int, int, int, int, int]
-    layer_options: dict[str, dict[str, Any]]
 
 
 NETWORKS = {
-    # §3.1: 16×60×80 gray clips, batch 16, M=3, N=2.
+    # §3.1: 16×60×80 gray clips, batch 16.
     "kth_cnn": Network(
         (1, 16, 60, 80),
         16,
         6,
         "adam",
         (4, 1, 16, 60, 80),
-        {"stdcf": {"num_spatial_atoms": 3, "num_temporal_atoms": 2}},
     ),
-    # §3.2: 8×224² clips, 8 a GPU, M=6, N=2.
+    # §3.2: 8×224² clips, 8 a GPU.
     "resnet3d_50": Network(
         (3, 8, 224, 224),
         8,
         400,
         "sgd",
         (1, 3, 8, 112, 112),
-        {"stdcf": {"num_spatial_atoms": 6, "num_temporal_atoms": 2}},
     ),
-    "slowfast_r50_8x8": Network((3, 32, 224, 224), 8, 400, "sgd", (1, 3, 32, 112, 112), {}),
+    "slowfast_r50_8x8": Network((3, 32, 224, 224), 8, 400, "sgd", (1, 3, 32, 112, 112)),
 }
 
 

@@ -95,8 +95,8 @@ def main(
     )
     ways = planner.ways(schedules(iterations, sizes), cap_bytes)
     picked = ways if show_all else selection(ways)
-    shown = [planner.confirmed(way) for way in picked]
-    shown.sort(key=lambda way: preference(way, cap_bytes))
+    found = [planner.confirmed(way) for way in picked]
+    shown = sorted((w for w in found if w), key=lambda way: preference(way, cap_bytes))
     asked = Asked(
         cap=cap,
         cap_bytes=cap_bytes,

@@ -94,17 +94,25 @@ class Planner:
                     ways += self._accumulated(schedule, savers, base, cap_bytes)
         return sorted(ways, key=lambda way: preference(way, cap_bytes))
 
-    def way(self, schedule: Schedule, savers: Sequence[str], cap_bytes: int) -> Way | None:
-        """One combination, interpolated; None if the model cannot have the savers."""
+    def way(self, schedule: Schedule, savers: Sequence[str], cap_bytes: int) -> Way:
+        """One combination, interpolated.
+
+        Raises:
+            UserError: if the model cannot have the savers.
+        """
         plain = tuple(word for word in canonical(savers) if not word.startswith("accumulate"))
         base = self._base(plain)
         if base is None:
-            return None
+            raise UserError(self.left_out["+".join(plain)])
         return self._interpolated(schedule, plain, parse_micro_batches(savers), base, cap_bytes)
 
-    def confirmed(self, way: Way) -> Way:
-        """The same way, predicted exactly."""
-        found = [self._exact(stage, way) for stage in way.schedule.stages]
+    def confirmed(self, way: Way) -> Way | None:
+        """The same way, predicted exactly; None if the model does not take a stage's clips."""
+        try:
+            found = [self._exact(stage, way) for stage in way.schedule.stages]
+        except UserError as error:
+            self.left_out[way.schedule.name] = str(error)
+            return None
         return replace(
             way,
             peak_bytes=max(report.peak_bytes + more for report, more in found),
@@ -210,7 +218,7 @@ class Planner:
                 raise
             # Whatever a model of anyone's own raises on a clip that it does not take.
             except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-                if savers:
+                if savers and (stage, (), batch) in self._reports:
                     raise
                 size = "×".join(map(str, stage.clip_shape(shape)))
                 first = (str(error) or type(error).__name__).splitlines()[0]

@@ -68,11 +68,13 @@ def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict)
         queued = {run.folder.path: where(run) for run in found if run.is_queued}
         if view.unreachable is not None:
             notes.append(f"by the runs' own files alone: {view.unreachable}")
+    specs = [folder.spec() for folder in folders]
+    several_models = len({spec.model for spec in specs}) > 1
     body = []
-    for folder in folders:
-        spec, record = folder.spec(), records[folder.path]
+    for folder, spec in zip(folders, specs, strict=True):
+        record = records[folder.path]
         state, detail = queued.get(folder.path) or describe(folder)
-        words = [spec.model if len({spec.layer, spec.mode}) < 2 else "", spec.layer, spec.mode]
+        words = [spec.model if several_models else "", spec.layer, spec.mode]
         row = [spec.setting, " ".join(w for w in words if w), str(spec.seed), state, detail]
         row += [record.needs if record else "–"] if on_cluster else []
         body.append([*row, spec.run_id])

@@ -17,7 +17,8 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("stdcf")
+settings.register_profile("thorough", settings.get_profile("stdcf"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stdcf"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """CUDA's choice of operators, for tensors that are on no GPU."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -57,6 +60,25 @@ class CudaOperators(TorchFunctionMode):
             if name in GOES_HIGH:
                 args, kwargs = tree_map(_to_float32, (args, kwargs))
         return func(*args, **kwargs)
+
+
+_modelled: ContextVar[bool] = ContextVar("modelled", default=False)
+
+
+@contextmanager
+def cuda_operators() -> Iterator[None]:
+    """Within, tensors on CPU are computed with as on CUDA; see `CudaOperators`."""
+    token = _modelled.set(True)
+    try:
+        with CudaOperators():
+            yield
+    finally:
+        _modelled.reset(token)
+
+
+def operators_of_now() -> Callable[[], AbstractContextManager[object]]:
+    """The present choice of operators as a context for backward, which no mode reaches."""
+    return CudaOperators if _modelled.get() else nullcontext
 
 
 def _dropout(

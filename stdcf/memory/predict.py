@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import (
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
 from stdcf.memory.caching_allocator import replay
-from stdcf.memory.cuda_operators import CudaOperators
+from stdcf.memory.cuda_operators import cuda_operators
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
@@ -163,7 +163,7 @@ def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> Non
         return made[0]
 
     with tracker:
-        operators = CudaOperators() if on_cuda else nullcontext()
+        operators = cuda_operators() if on_cuda else nullcontext()
         with modelled_device("cuda" if on_cuda else "cpu"), operators:
             step.learn(make_target)
         step.update()

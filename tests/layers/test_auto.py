@@ -68,6 +68,21 @@ def test_the_fastest_by_the_estimate_is_taken() -> None:
     assert "composed" in found.estimates
 
 
+@needs_kernel
+def test_where_torchs_gradient_is_wrong_the_kernel_is_taken() -> None:
+    """Two frames under a filter of three, in bfloat16."""
+    torch.manual_seed(0)
+    layer = make(dtype=torch.bfloat16)
+    x = torch.randn(2, 16, 2, 12, 12).bfloat16()
+    assert list(choice(layer, tuple(x.shape)).estimates) == ["factored"]
+    layer(x).square().sum().backward()
+    exact = make(dtype=torch.float64, plan="composed")
+    exact.load_state_dict(layer.state_dict())
+    exact(x.double()).square().sum().backward()
+    for p, q in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert (p.grad - q.grad).abs().max() < 0.1 * q.grad.abs().max()
+
+
 def test_without_a_kernel_the_composed_plan_is_taken() -> None:
     with patch.object(plans, "library", lambda: None):
         assert choice(make()).plan == "composed"

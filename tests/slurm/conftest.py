@@ -163,10 +163,6 @@ class Grid:
                 subprocess.run(update, env=self.env, capture_output=True, check=False)
         return str(lines)
 
-    def hurry_until(self, reached: Callable[[], Any], what: str) -> Any:
-        """Waits as `wait_until`, letting jobs start at once that were put back."""
-        return wait_until(lambda: self._hurry() is not None and reached(), what)
-
     def measured(self, seed: int = 0) -> dict[str, Any]:
         """All numbers of a run but times."""
         row = self.row(seed)

@@ -43,7 +43,7 @@ def test_gpus_are_asked_for_and_a_node_without_cuda_says_so(grid: Any) -> None:
 
 
 def test_whoever_submits_may_die_and_nothing_is_sent_twice(grid: Any, tmp_path: Path) -> None:
-    grid.seeds = 3
+    grid.seeds = 2
     (tmp_path / "bin").mkdir()
     sbatch = tmp_path / "bin" / "sbatch"
     real = next(
@@ -58,12 +58,12 @@ def test_whoever_submits_may_die_and_nothing_is_sent_twice(grid: Any, tmp_path: 
     status, out, err = killed.slurm()
     assert status == -9
     jobs = grid.lab.ask("squeue", "-h", "-r", "-o", "%i").split()
-    assert len(jobs) == 3
+    assert len(jobs) == 2
     status, out, err = grid.slurm()
     assert (status, err) == (0, ""), out
     assert "0 sent now" in out
     grid.wait_for_rest()
-    for seed in range(3):
+    for seed in range(2):
         assert grid.wait_for_row(seed)["attempts"] == 1
     # A job of a run that is done does nothing.
     before = {f.path: f.path.stat().st_mtime_ns for f in grid.folders()}
@@ -74,9 +74,9 @@ def test_whoever_submits_may_die_and_nothing_is_sent_twice(grid: Any, tmp_path: 
 
 
 def test_two_processes_on_two_nodes_train_what_one_does(grid: Any) -> None:
-    alone = replace(grid, results=grid.results.with_name("alone"), seeds=2, epochs=2)
-    both = replace(grid, seeds=2, epochs=2, options=("--ranks", "2", "--model-option", "dropout=0"))
-    alone.options = ("--model-option", "dropout=0")
+    grid.seeds, grid.options = 2, ("--model-option", "dropout=0")
+    alone = replace(grid, results=grid.results.with_name("alone"))
+    both = replace(grid, options=(*grid.options, "--ranks", "2"))
     status, out, err = both.slurm()
     assert (status, err) == (0, ""), out
     status, out, err = alone.slurm()
@@ -85,11 +85,9 @@ def test_two_processes_on_two_nodes_train_what_one_does(grid: Any) -> None:
     for seed in range(2):
         row, single = both.wait_for_row(seed), alone.wait_for_row(seed)
         assert row["run_id"] != single["run_id"]
-        losses = [
-            [float(line.split(",")[3]) for line in _curves(found.folder(seed))[1:]]
-            for found in (both, alone)
-        ]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        # In float32 and 25 steps; tests/training/test_distributed.py compares them in float64.
+        losses = [_losses(found.folder(seed)) for found in (both, alone)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-2)
         assert row["test_clips"] == single["test_clips"]
         (attempt,) = both.attempts(seed)
         facts = grid.lab.ask("scontrol", "show", "job", attempt.job)
@@ -97,5 +95,6 @@ def test_two_processes_on_two_nodes_train_what_one_does(grid: Any) -> None:
         assert "NumTasks=2" in facts
 
 
-def _curves(folder: Any) -> list[str]:
-    return (folder.path / "curves.csv").read_text().splitlines()
+def _losses(folder: Any) -> list[float]:
+    lines = (folder.path / "curves.csv").read_text().splitlines()[1:]
+    return [float(line.split(",")[3]) for line in lines]

@@ -202,7 +202,9 @@ def small_suite_here(
         monkeypatch.setattr(kth_table2, name, value)
 
     def start(job: runner.Job, device: str, data_root: str | None) -> Namespace:
-        arguments = Namespace(data_root=data_root, device=device, num_workers=0)
+        arguments = Namespace(
+            data_root=data_root, device=device, num_workers=0, claimed=False, rank=0
+        )
         with job.folder.claim():
             status = worker._run(job.folder, arguments)
         return Namespace(poll=lambda: status)

@@ -123,7 +123,7 @@ def test_a_truncated_video_is_named(call: Any, place: Path, video_root: Path) ->
         (report, ["kth_table3"], ["no suite", "kth_table2"]),
         (report, ["--results", "nowhere"], ["no results folder nowhere"]),
         (report, ["--results", "file"], ["no results folder file"]),
-        (report, ["--format", "pdf"], ["no format 'pdf'", "text, md, csv, json"]),
+        (report, ["--format", "pdf"], ["no format 'pdf'", "text, md, csv, latex, json"]),
         (plot, ["kth_table3"], ["no suite", "kth_table2"]),
         (plot, ["--results", "nowhere"], ["no results folder nowhere"]),
         (plot, ["--out", "file/figures"], ["cannot write to", "--out"]),

@@ -48,6 +48,8 @@ OTHER: dict[str, Any] = {
     "threads": 2,
     "epochs_override": 4,
     "cap_bytes": 2**30,
+    "ranks": 2,
+    "sync_batchnorm": False,
     "starts_from": "imagenet",
     "published": PublishedSetting(input_shape=(16, 1, 16, 60, 80), num_classes=6),
 }

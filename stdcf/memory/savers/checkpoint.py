@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from stdcf.errors import UserError
+from stdcf.memory.cuda_operators import operators_of_now
 from stdcf.memory.savers.packing import Packing, suspended
 from stdcf.memory.savers.saver import Saver
 
@@ -91,8 +92,15 @@ def _run(
         if isinstance(value, Tensor):
             packing.compute_from(value)
 
+    operators = operators_of_now()
+
+    @contextmanager
+    def again() -> Iterator[None]:
+        with operators(), _copied_statistics(module):
+            yield
+
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return suspended(), _copied_statistics(module)
+        return suspended(), again()
 
     return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
 

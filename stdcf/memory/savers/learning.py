@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from torch import Tensor, nn
-from torch.autograd import backward
 from torch.nn.parallel import DistributedDataParallel
 
 from stdcf.memory.savers.packing import Packing
@@ -52,7 +51,6 @@ def learn(
                 part = make_target(output)
             value = loss(output, part)
         output = output.detach()
-        # Not Tensor.backward, under which no torch function mode sees what is computed again.
-        backward(weigh(value if parts == 1 else value * (len(clip) / len(clip_BCTHW))))
+        weigh(value if parts == 1 else value * (len(clip) / len(clip_BCTHW))).backward()
         learnt(output, part, value.detach())
         del output, value

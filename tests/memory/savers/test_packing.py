@@ -1,0 +1,94 @@
+import gc
+import weakref
+
+import torch
+from torch import nn
+
+from stdcf.memory import LifeTracker
+from stdcf.memory.savers.packing import Packing
+
+
+class Box:
+    def __init__(self, tensor):
+        self.copy = tensor.clone()
+
+    def unpack(self):
+        return self.copy
+
+
+def packing(*keep):
+    made = Packing(keep)
+    made.packers.append(Box)
+    return made
+
+
+def test_a_tensor_that_two_layers_save_is_packed_once():
+    boxes = packing()
+    x = torch.rand(100, requires_grad=True)
+    with boxes.hooks():
+        y = x.exp()  # keeps its result
+        z = y.sin() + y.cos()  # both keep their input
+    z.sum().backward()
+    seen = [x for x in boxes._known.values() if x[1]() is not None]
+    assert len(seen) <= 1
+    torch.testing.assert_close(
+        x.grad, x.detach().exp() * (x.detach().exp().cos() - x.detach().exp().sin())
+    )
+
+
+def test_what_is_alive_anyway_stays():
+    layer, x = nn.Linear(5, 5), torch.rand(3, 5, requires_grad=True)
+    boxes = packing(*layer.parameters(), x)
+    assert boxes.pack(layer.weight).data_ptr() == layer.weight.data_ptr()
+    assert boxes.pack(layer.weight.t()).data_ptr() == layer.weight.data_ptr()
+    assert isinstance(boxes.pack(x + 1), Box)
+
+
+def test_another_value_or_view_is_another_tensor():
+    boxes = packing()
+    x = torch.rand(10)
+    first = boxes.pack(x)
+    assert boxes.pack(x) is first
+    assert boxes.pack(x[:5]) is not first
+    x.add_(1)
+    assert boxes.pack(x) is not first
+
+
+def test_an_address_that_is_used_again_is_another_tensor():
+    boxes = packing()
+    kept = []
+    for value in range(20):
+        x = torch.full((1000,), float(value))
+        kept.append(boxes.pack(x))
+        del x
+    assert [float(box.unpack()[0]) for box in kept] == list(range(20))
+
+
+def test_nothing_is_held_after_backward():
+    boxes = packing()
+    x = torch.rand(1000, requires_grad=True)
+    with boxes.hooks():
+        y = x.exp()
+    held = weakref.ref(y.grad_fn)
+    y.sum().backward()
+    del y
+    gc.collect()
+    assert held() is None
+    assert all(packed() is None for _, packed in boxes._known.values())
+
+
+def test_kept_tensors_make_no_cycles():
+    """A saved result that points back at its own node would never be freed."""
+    none = Packing(())
+    none.packers.append(lambda tensor: None)
+    x = torch.rand(1000, requires_grad=True)
+    gc.disable()
+    try:
+        with LifeTracker(nn.Identity()) as tracker:
+            for _ in range(3):
+                with none.hooks():
+                    y = x.exp().relu_()
+                del y
+        assert tracker.current_bytes == 0
+    finally:
+        gc.enable()
