@@ -25,10 +25,9 @@ class Counted(nn.Module):
 
 
 def with_norm(momentum=0.1):
-    block = nn.Sequential(
-        nn.Linear(6, 6), nn.BatchNorm1d(6, momentum=momentum), Counted(), nn.ReLU()
-    )
-    return nn.Sequential(nn.Sequential(*block), nn.Sequential(nn.Linear(6, 3), nn.Identity()))
+    norm = nn.BatchNorm1d(6, momentum=momentum)
+    block = nn.Sequential(nn.Linear(6, 6), norm, Counted(), nn.ReLU())
+    return nn.Sequential(block, nn.Sequential(nn.Linear(6, 3), nn.Identity()))
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])

@@ -28,9 +28,8 @@ def test_a_value_is_off_by_at_most_its_blocks_range_over_255(
     flat, back = (t.as_strided((t.numel() // block, block), (block, 1)).float() for t in (x, again))
     span_N1 = flat.amax(1, keepdim=True) - flat.amin(1, keepdim=True)
     # A result in bfloat16 is rounded once more.
-    rounding = (
-        2**-8 * flat.abs().amax(1, keepdim=True) if dtype == torch.bfloat16 else 1e-6 * span_N1
-    )
+    largest_N1 = flat.abs().amax(1, keepdim=True)
+    rounding = 2**-8 * largest_N1 if dtype == torch.bfloat16 else 1e-6 * span_N1
     assert ((flat - back).abs() <= span_N1 / 255 * 1.001 + rounding).all()
     if relu and dtype == torch.float32:
         # What ReLU's backward asks: which values are positive.

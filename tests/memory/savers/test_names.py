@@ -12,9 +12,8 @@ from stdcf.memory.savers.names import NAMES, canonical
 
 def test_every_name_has_a_saver():
     assert list(SAVERS) == list(NAMES)
-    words = [
-        "accumulate=2" if n == "accumulate" else "budget=1" if n == "budget" else n for n in NAMES
-    ]
+    numbers = {"accumulate": "=2", "budget": "=1"}
+    words = [name + numbers.get(name, "") for name in NAMES]
     savers = parse_savers(words)
     assert [saver.name for saver in savers] == list(NAMES)
     assert [str(saver) for saver in savers] == words
@@ -56,6 +55,7 @@ def test_mistakes_are_one_line(words, said):
 
 
 def test_reading_names_takes_no_torch():
-    code = "import sys, stdcf.memory.savers.names as n; n.canonical('bf16'); print('torch' in sys.modules)"
+    code = "import sys, stdcf.memory.savers.names as n; n.canonical('bf16'); "
+    code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
