@@ -1,7 +1,8 @@
 """How every command ends: one line for a user's mistake, a traceback for a bug."""
 
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -9,6 +10,12 @@ from stdcf.errors import UserError
 
 # Typer carries a copy of click of its own, or uses the installed one, depending on its version.
 _USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+# What the commands that show results take alike.
+SuiteArgument = Annotated[str | None, typer.Argument(help="The suite; default all.")]
+ResultsBeside = Annotated[
+    Path | None, typer.Option(help="Folder of runs beside those shipped; default results/local.")
+]
 
 EXIT_ROWS_NOT_OK = 1
 EXIT_USER_ERROR = 2

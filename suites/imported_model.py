@@ -13,11 +13,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from stdcf.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _SHORT = {"torchvision": "torchvision.models.video"}
 
@@ -32,9 +33,9 @@ def build_imported(
     *,
     num_classes: int | None = None,
     in_channels: int | None = None,
-    conv: Callable[..., nn.Module] | None = None,
+    conv: "Callable[..., nn.Module] | None" = None,
     **options: Any,
-) -> nn.Module:
+) -> "nn.Module":
     """The model that an import path makes.
 
     Its function gets the numbers that it has parameters for. A layer goes to its parameter `conv`;
@@ -43,6 +44,9 @@ def build_imported(
     Raises:
         UserError: if it cannot be imported or called, or gives no nn.Module.
     """
+    # Not above: tables know a model by its name alone, and torch takes seconds to import.
+    from torch import nn
+
     function = _find(name)
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
@@ -108,7 +112,9 @@ def _from_file(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-def _replace(model: nn.Module, conv: Callable[..., nn.Module]) -> None:
+def _replace(model: "nn.Module", conv: "Callable[..., nn.Module]") -> None:
+    from torch import nn
+
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv3d) and child.kernel_size[0] > 1:
@@ -117,7 +123,7 @@ def _replace(model: nn.Module, conv: Callable[..., nn.Module]) -> None:
                 setattr(parent, name, _like(child, conv))
 
 
-def _like(old: nn.Conv3d, conv: Callable[..., nn.Module]) -> nn.Module:
+def _like(old: "nn.Conv3d", conv: "Callable[..., nn.Module]") -> "nn.Module":
     return conv(
         old.in_channels,
         old.out_channels,

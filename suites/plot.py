@@ -6,18 +6,15 @@ from typing import Annotated
 import typer
 
 from stdcf.errors import UserError
-from suites.cli import new_app, run
+from suites.cli import ResultsBeside, SuiteArgument, new_app, run
 
 app = new_app("Draw the figures of a suite (default: of all) from results alone.")
 
 
 @app.command()
 def main(
-    name: Annotated[str | None, typer.Argument(help="The suite; default all.")] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Folder of runs beside those shipped; default results/local."),
-    ] = None,
+    name: SuiteArgument = None,
+    results: ResultsBeside = None,
     out: Annotated[
         Path | None, typer.Option(help="Where figures go; default figures/ in the results folder.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stdcf.errors import UserError
-from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+from suites.cli import EXIT_ROWS_NOT_OK, ResultsBeside, SuiteArgument, new_app, run
 
 if TYPE_CHECKING:
     from suites.table import Table
@@ -19,11 +19,8 @@ FORMATS = ("text", "md", "csv", "latex", "json")
 
 @app.command()
 def main(
-    name: Annotated[str | None, typer.Argument(help="The suite; default all.")] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Folder of runs beside those shipped; default results/local."),
-    ] = None,
+    name: SuiteArgument = None,
+    results: ResultsBeside = None,
     format_: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
     ] = "text",

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # What a number is, and its mark in a column that holds numbers of several kinds; † is for rows
 # shipped with the repository.
@@ -113,27 +116,40 @@ class Table:
 
     def print(self) -> None:
         """To the terminal; plain lines where it is narrow or no terminal."""
-        from rich import box
         from rich.console import Console
-        from rich.table import Table as RichTable
+
+        from suites.text_table import clean, text_lines
 
         # Without markup: a reason or a path may hold brackets.
         console = Console(width=None if _is_terminal() else 200, highlight=False, markup=False)
+        lines = text_lines(self.title, self.columns, self.rows, console.width)
+        if lines is None:
+            self._print_wrapped(console)
+        else:
+            console.print(lines[0], style="bold")
+            console.file.write("\n".join([*lines[1:], ""]))
+        for note in self.notes:
+            console.print(f"  {clean(note)}")
+
+    def _print_wrapped(self, console: "Console") -> None:
+        from rich import box
+        from rich.table import Table as RichTable
+
+        from suites.text_table import clean
+
         shown = RichTable(
-            title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+            title=clean(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
         for index, column in enumerate(self.columns):
             shown.add_column(
-                column,
+                clean(column),
                 justify="left" if index < 2 else "right",
                 overflow="fold",
                 no_wrap=index < 2,
             )
         for row in self.rows:
-            shown.add_row(*row)
+            shown.add_row(*map(clean, row))
         console.print(shown)
-        for note in self.notes:
-            console.print(f"  {note}")
 
 
 def to_csv(tables: Iterable[Table]) -> str:

@@ -77,6 +77,12 @@ assert not {"torch", "torchvision", "av", "timm"} & sys.modules.keys()
 """
 
 
+def test_the_tables_of_all_suites_come_without_torch() -> None:
+    done = python(WITHOUT_TORCH, "report")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "No runs yet: " in done.stdout
+
+
 @pytest.mark.slow
 def test_tables_and_figures_come_from_results_without_torch(store: Path, tmp_path: Path) -> None:
     where = f"kth_table2|--results|{store}"

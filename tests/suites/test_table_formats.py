@@ -1,12 +1,15 @@
 """Tables as text, Markdown, CSV and JSON: every cell is there, and comes back as it was."""
 
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from suites.table import Cell, Table, from_csv, from_json, to_csv, to_json
+from suites.text_table import text_lines
 
 TABLES = [
     Table("T", ["a", "b"], [["x|y", '1,"2"'], ["–", "± 3"]], ["a note", "another, one"]),
@@ -102,3 +105,30 @@ def test_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) ->
     Table(f"title {words}", ["a"], [[f"cell {words}"]], [f"note {words}"]).print()
     out = capsys.readouterr().out
     assert all(f"{part} {words}" in out for part in ("title", "cell", "note"))
+
+
+@given(st.lists(st.lists(st.text("aé漢±\n", max_size=9), min_size=3, max_size=3), min_size=1))
+def test_text_is_as_rich_would_print_it(rows: list[list[str]]) -> None:
+    table = Table("T", ["first", "second", "third, %"], rows)
+    console = Console(file=io.StringIO(), width=200)
+    table._print_wrapped(console)
+    lines = text_lines(table.title, table.columns, table.rows, 200)
+    assert lines is not None
+    wanted = [line.rstrip() for line in console.file.getvalue().split("\n")]  # type: ignore[attr-defined]
+    assert [line.rstrip() for line in lines] == wanted[: len(lines)]
+
+
+def test_text_that_does_not_fit_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    Table("T", ["a", "b", "c"], [["x", "y", "z" * 300]]).print()
+    out = capsys.readouterr().out
+    assert out.count("z") == 300
+    assert max(map(len, out.splitlines())) <= 200
+
+
+def test_no_cell_speaks_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"
+    for cell in (words, words + "z" * 300):
+        Table(f"T {words}", [f"a {words}"], [[cell]], [f"note {words}"]).print()
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & {*out}
+    assert out.count("owned") == 8
