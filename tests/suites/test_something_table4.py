@@ -78,7 +78,7 @@ NETWORK: dict[str, Any] = {"num_spatial_atoms": 6, "num_temporal_atoms": 2}
 
 
 def pretrained(results: Path, mode: str, profile: str = "paper", seed: int = 0) -> Path:
-    """A finished run of Table 3's STDCF-R50; its weights are small ones, told apart by the seed."""
+    """A finished run of Table 3's STDCF-R50; its weights stand for it by its folder's name."""
     request = Request(profile=profile, dataset="kinetics400")
     spec = next(
         s for s in kinetics_table3.specs(request, MANIFEST) if (s.layer, s.mode) == ("stdcf", mode)
@@ -86,7 +86,8 @@ def pretrained(results: Path, mode: str, profile: str = "paper", seed: int = 0) 
     folder = RunFolder.create(results, spec)
     folder.write_result({"status": "ok", "accuracy": 0.5, "manifest": MANIFEST})
     file = folder.path / f"stage-{spec.stages[-1].name}.pt"
-    save_checkpoint(file, {"weight": torch.full((1,), float(seed))})
+    name = torch.tensor(list(folder.path.name.encode()), dtype=torch.uint8)
+    save_checkpoint(file, {"weight": name})
     return file
 
 
@@ -100,14 +101,25 @@ def bound(results: Path, profile: str = "paper") -> dict[tuple[str, str], str | 
 def test_runs_start_from_the_same_kind_of_learning_in_the_same_results(tmp_path):
     files = {mode: pretrained(tmp_path, mode) for mode in ("full", "itsl")}
     assert [file.name for file in files.values()] == ["stage-full.pt", "stage-s3.pt"]
-    # Another seed's has other bytes; another profile's is not a start for this one.
     pretrained(tmp_path, "full", seed=1)
-    pretrained(tmp_path, "full", profile="quick", seed=2)
+    pretrained(tmp_path, "itsl", seed=1)
     origins = bound(tmp_path)
     for mode, file in files.items():
         assert origins["resnet3d_50", mode] == f"kinetics400:{weights._sha256(file)}"
     assert origins["tin_r50", "full"] == "kinetics400"  # not there, and it will say so
     assert origins["tsm_r50", "full"] == "imagenet"
+
+
+def test_another_profiles_run_is_no_start(tmp_path):
+    pretrained(tmp_path, "full", profile="quick")
+    assert bound(tmp_path)["resnet3d_50", "full"] == "kinetics400"
+    assert (bound(tmp_path, "quick")["resnet3d_50", "full"] or "").startswith("kinetics400:")
+
+
+def test_a_run_that_failed_is_no_start(tmp_path):
+    folder = RunFolder(pretrained(tmp_path, "full").parent)
+    folder.write_result({"status": "nan", "reason": "", "manifest": MANIFEST})
+    assert bound(tmp_path)["resnet3d_50", "full"] == "kinetics400"
 
 
 def test_a_file_of_ones_own_comes_first_and_is_part_of_the_id(tmp_path):

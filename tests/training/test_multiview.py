@@ -244,6 +244,17 @@ def test_training_on_random_clips_that_was_stopped_ends_the_same(data, tmp_path)
     assert found.stages[0]["test_videos"] == 7
 
 
+def test_weight_decay_shrinks_what_no_gradient_moves(data, tmp_path):
+    """SGD's by its formula: where the gradient is 0, w becomes w·(1 - lr·decay)."""
+    run = trainer(data, tmp_path / "run")
+    run.optimizer.param_groups[0]["lr"] = 1000.0
+    weight = next(run.model.parameters())
+    before = weight.detach().clone()
+    weight.grad = torch.zeros_like(weight)
+    run.optimizer.step()
+    assert torch.allclose(weight, 0.9 * before)
+
+
 def test_epochs_see_other_clips_of_the_same_videos(data, tmp_path, monkeypatch):
     run = trainer(data, tmp_path / "run")
     seen: list[Tensor] = []
