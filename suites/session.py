@@ -17,6 +17,7 @@ from suites.runner import default_workers, make_jobs, run_missing
 from suites.spec import NO_DATA, RunSpec
 from suites.suite import Request, Suite
 from suites.units import parse_bytes
+from suites.weights import check_reachable
 
 if TYPE_CHECKING:
     from suites.estimates import ClipFacts
@@ -245,6 +246,7 @@ class Session:
         if not jobs:
             self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
             return
+        check_reachable([job.spec for job in jobs], self.results)
         started = time.monotonic()
         try:
             with RunDisplay(self.suite.name, done) as display:

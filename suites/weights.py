@@ -35,6 +35,22 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     return bound
 
 
+def check_reachable(specs: Sequence[RunSpec], results: Path) -> None:
+    """Fetches ImageNet's weights if a run starts from them and there is no file of one's own.
+
+    Raises:
+        UserError: if they cannot be had, before any run begins.
+    """
+    spec = next((spec for spec in specs if spec.starts_from == IMAGENET), None)
+    if spec is not None:
+        from stdcf.models.inflate import imagenet_weights
+
+        try:
+            imagenet_weights(True, CHANNELS)
+        except UserError as error:
+            raise UserError(f"{error}; here: {_remedy(spec, results)}") from error
+
+
 def start(model: "nn.Module", spec: RunSpec, results: Path, num_classes: int) -> str | None:
     """Loads the weights that the spec names; the classifier stays as it was made.
 

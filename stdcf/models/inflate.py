@@ -130,5 +130,5 @@ def _counts(name: str) -> bool:
 
 
 def _line(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0].rstrip(".")
+    first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     return f"{type(error).__name__}: {first:.120}" if first else type(error).__name__

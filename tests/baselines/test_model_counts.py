@@ -75,6 +75,13 @@ def test_what_interlacing_costs() -> None:
     )
 
 
+def test_tin_counts_as_in_another_public_implementation() -> None:
+    # MMAction2 1.0's model list: FLOPs and Parameters of its TIN at 8×224².
+    tin = on_meta("tin_r50")
+    assert parameters(tin) == 24_358_640
+    assert gmacs(tin, 8, 224, 224) == pytest.approx(32.965_800_320, rel=0.01)
+
+
 def test_trn_counted_once_a_use_is_the_published_size() -> None:
     model = on_meta("trn_r50")
     hidden = sum(256 * 256 * s + 256 for s in range(2, 9))

@@ -186,3 +186,19 @@ def test_predicted_costs_of_every_row():
     assert float(rows["TSN"]["GMAC"]) == pytest.approx(2 * float(rows["2D-R50"]["GMAC"]), rel=1e-3)
     assert all(row["Params, M"] != "–" for row in rows.values())
     assert len(stages.rows) == 8 + 4
+
+
+def test_imagenets_weights_are_asked_for_before_any_run(tmp_path, monkeypatch):
+    def unreachable(*_: Any) -> None:
+        raise UserError("no ImageNet weights (offline)")
+
+    monkeypatch.setattr("stdcf.models.inflate.imagenet_weights", unreachable)
+    request = Request(profile="paper", dataset="something_v1")
+    specs = something_table4.specs(request, MANIFEST)
+    own = tmp_path / "weights" / "resnet50-imagenet.pt"
+    with pytest.raises(UserError) as raised:
+        weights.check_reachable(specs, tmp_path)
+    assert str(raised.value) == f"no ImageNet weights (offline); here: put a state dict at {own}"
+    own.parent.mkdir()
+    save_checkpoint(own, {"weight": torch.zeros(1)})
+    weights.check_reachable(weights.bind(specs, tmp_path), tmp_path)
