@@ -21,6 +21,7 @@ class Contender:
     Attributes:
         layout: "contiguous" or "channels_last_3d".
         calls: what is timed, by name.
+        before: done before each call and not timed, such as drawing new inputs.
         seconds: by the call's name, one a round.
     """
 
@@ -28,6 +29,7 @@ class Contender:
     layout: str
     calls: dict[str, Callable[[], None]]
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    before: Callable[[], None] | None = None
 
 
 def run_rounds(
@@ -55,6 +57,8 @@ def run_rounds(
             for kind, call in one.calls.items():
                 if should_stop():
                     raise Stopped
+                if one.before is not None:
+                    one.before()
                 taken = timed(call, device)
                 if rounds:
                     one.seconds.setdefault(kind, []).append(taken)
