@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from stdcf.layers import STDCFConv3d
 from stdcf.memory.tracker import LifeTracker
 from stdcf.training.prepare import to_channels_last
-from suites.interleaved import Contender, run_rounds, timings
 from suites.cuda_numbers import number_type
+from suites.interleaved import Contender, run_rounds, timings
 from suites.layer_speed_cases import SHAPES, Shape, layers, missing
 from suites.store import RunFolder
 
