@@ -1,17 +1,11 @@
 """Files that are written whole or not at all."""
 
-import os
 from pathlib import Path
+
+from stdcf.whole_file import whole_file
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """By temporary file, fsync and rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A reader sees the old file or the new one, after a power cut too (see `whole_file`)."""
+    with whole_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())

@@ -1,8 +1,6 @@
 """Decoded frames on disk: one memory-mapped uint8 array a video, keyed by the file's content."""
 
-import contextlib
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from stdcf.cache_folder import cache_folder
 from stdcf.data.decode import DECODER_VERSION, decode_video
 from stdcf.data.fingerprint import Fingerprints
 from stdcf.errors import UserError
+from stdcf.whole_file import whole_file
 
 Progress = Callable[[int, int, str], None]  # files done, files in all, the file just done
 
@@ -61,14 +60,9 @@ def cache_videos(
             sha256 = fingerprints.sha256(file)
         except OSError as error:
             raise UserError(f"Cannot read {file}: {error.strerror}.") from error
-        name = f"{sha256}-{size[0]}x{size[1]}x{channels}-v{DECODER_VERSION}.npy"
-        target = folder / sha256[:2] / name
-        num_frames = _checked_length(target, size, channels)
-        if num_frames is None:
-            frames_FCHW = decode_video(file, size, channels)
-            _write(target, frames_FCHW)
-            num_frames = len(frames_FCHW)
-        return CachedVideo(target, sha256, num_frames)
+        return store_frames(
+            folder, sha256, size, channels, lambda: decode_video(file, size, channels)
+        )
 
     workers = workers or min(8, os.cpu_count() or 1)
     videos = []
@@ -85,6 +79,27 @@ def cache_videos(
         finally:
             fingerprints.save()
     return videos
+
+
+def store_frames(
+    folder: Path,
+    sha256: str,
+    size: tuple[int, int],
+    channels: int,
+    make: Callable[[], np.ndarray],
+) -> CachedVideo:
+    """A video's entry in a cache folder; where there is none, `make` gives its frames.
+
+    sha256: of the video file, in hex. size: (height, width). make: uint8 [F, C, H, W].
+    """
+    name = f"{sha256}-{size[0]}x{size[1]}x{channels}-v{DECODER_VERSION}.npy"
+    target = folder / sha256[:2] / name
+    num_frames = _checked_length(target, size, channels)
+    if num_frames is None:
+        frames_FCHW = make()
+        _write(target, frames_FCHW)
+        num_frames = len(frames_FCHW)
+    return CachedVideo(target, sha256, num_frames)
 
 
 def read_frames(file: Path) -> np.ndarray:
@@ -113,23 +128,16 @@ def _checked_length(file: Path, size: tuple[int, int], channels: int) -> int | N
 
 def _write(target: Path, frames_FCHW: np.ndarray) -> None:
     """Whole or not at all: several processes may build the same entry, and each may be killed."""
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w+b") as file:
+        with whole_file(target) as file:
             np.lib.format.write_array(file, np.ascontiguousarray(frames_FCHW), allow_pickle=False)
             file.flush()
             file.seek(0)
             checksum = zlib.crc32(file.read())
             file.write(_FOOTER.pack(_MAGIC, checksum))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
     except OSError as error:
         raise UserError(
             f"Cannot write the frame cache {target.parent.parent}: {error.strerror}. "
             "Set STDCF_CACHE to a folder with room that you can write."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -67,19 +67,6 @@ def test_a_crash_while_writing_leaves_the_old_file(
     assert file.read_text() == "new"
 
 
-def test_what_is_renamed_has_reached_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
-    monkeypatch.setattr(
-        Path, "replace", lambda *paths: (calls.append("replace"), replace(*paths))[1]
-    )
-    write_atomically(tmp_path / "a", "content")
-    assert calls == ["fsync", "replace"]
-
-
 def test_a_folder_keeps_its_spec_and_its_files(tmp_path: Path) -> None:
     spec = make_spec()
     folder = RunFolder.create(tmp_path, spec)

@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all, whenever the process or the power goes."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write and to read back, which takes the place of `path` at the end of the block.
+
+    A reader sees the old file or the new one. When the block is left, the new one is on the disk,
+    and so is its name: a power cut after that takes neither away. If anything is raised, the old
+    file stays as it was.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    # Several processes, and threads of one, may write the same file.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that a rename outlives a power cut."""
+    # Some network file systems do not know it, and then do it by themselves.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
