@@ -21,4 +21,4 @@ def test_every_run_of_the_hundred_ends_once(large_grid: Any) -> None:
     assert "kth_table2: 100 of 100 runs ok" in out
     status, out, err = large_grid.module("report")
     assert (status, err) == (0, "")
-    assert re.search(r"STDCF +full size +16×16 .* 100 ", out)
+    assert re.search(r"STDCF +full size +8×16×16 +\S+ ± \S+ +100 ", out)
