@@ -17,8 +17,9 @@ from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.tracker import CapExceeded
 from stdcf.training.distributed import joined
+from stdcf.training.history import Progress
 from stdcf.training.step import Numerics
-from stdcf.training.trainer import Progress, Trainer
+from stdcf.training.trainer import Trainer
 from suites import weights
 from suites.any_model import build_any
 from suites.catalog import load_dataset

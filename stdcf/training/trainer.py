@@ -1,11 +1,10 @@
 """Runs a schedule: every stage, a checkpoint at least every epoch, resumable at any step."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from stdcf.memory.tracker import CapExceeded
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.evaluate import Accuracy, evaluate
+from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
 from stdcf.training.prepare import apply_stage
 from stdcf.training.stage import Stage
@@ -41,36 +41,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": partial(torch.optim.SGD, momentum=0.9),
 }
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands, for whoever shows it."""
-
-    stage: str
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    fraction: float
-    clips_per_second: float
-
-
-@dataclass
-class History:
-    """What has been measured so far; travels in the checkpoint.
-
-    Attributes:
-        epochs: one row an epoch.
-        stages: one row a stage, tested on full-size clips after its last epoch.
-        peaks: each stage's MemoryReport, of its second step.
-        broken: name -> reason of each video that could not be decoded and was left out.
-    """
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    peaks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
 
 
 class Trainer:
@@ -122,7 +92,7 @@ class Trainer:
 
         self.history = History()
         self.stage_index = self.epoch = self.step = 0
-        self.sums = _Sums()
+        self.sums = Sums()
         self.optimizer = self._new_optimizer()
         self._enter_stage()
 
@@ -191,7 +161,7 @@ class Trainer:
             len(self.data.train)
         )
         if self.step == 0:
-            self.sums = _Sums()
+            self.sums = Sums()
             # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
             rank = [] if self.ranks.is_first else [self.ranks.rank]
             torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch, *rank))
@@ -256,7 +226,7 @@ class Trainer:
     def _train_step(self, clip: torch.Tensor, label: torch.Tensor, all_clips: int) -> None:
         x_BCTHW = self.numerics.prepare(clip, self.stage)
         label = label.to(self.numerics.device)
-        learnt = _Learnt()
+        learnt = Learnt()
         with self.meter.step(x_BCTHW, label):
             learn(
                 self.network,
@@ -397,7 +367,7 @@ class Trainer:
             state["epoch"],
             state["step"],
         )
-        self.sums = _Sums(**state["sums"])
+        self.sums = Sums(**state["sums"])
         self.history = History(**state["history"])
         self.model.load_state_dict(state["model"])
         if self.stage_index < len(self.stages):
@@ -405,32 +375,6 @@ class Trainer:
             self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_states"][self.ranks.rank].cpu())
-
-
-@dataclass
-class _Learnt:
-    """A batch's scores, labels and losses, by micro-batch; read when the step is over."""
-
-    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = field(default_factory=list)
-
-    def add(self, logits_BK: torch.Tensor, label: torch.Tensor, loss: torch.Tensor) -> None:
-        self.parts.append((logits_BK, label, loss))
-
-    def sums(self) -> tuple[float, float]:
-        """Of the losses and of the hits, over all clips."""
-        losses = sum(float(loss) * len(label) for _, label, loss in self.parts)
-        hits = sum(int((scores.argmax(1) == label).sum()) for scores, label, _ in self.parts)
-        return losses, hits
-
-
-@dataclass
-class _Sums:
-    """Of the epoch so far."""
-
-    clips: int = 0
-    loss: float = 0.0
-    correct: float = 0
-    seconds: float = 0.0
 
 
 def _seed(*numbers: int) -> int:

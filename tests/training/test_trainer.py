@@ -19,9 +19,10 @@ from stdcf.memory.tracker import CapExceeded
 from stdcf.models import create_model
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint
 from stdcf.training.evaluate import evaluate
+from stdcf.training.history import History
 from stdcf.training.stage import Stage, full_size, itsl
 from stdcf.training.step import Numerics
-from stdcf.training.trainer import History, NotFinite, Stopped, Trainer
+from stdcf.training.trainer import NotFinite, Stopped, Trainer
 
 CPU = Numerics(torch.device("cpu"))
 T, SIZE = 8, 16
