@@ -1,4 +1,4 @@
-"""`python -m suites.data`: download, generate, verify, list and preview data sets."""
+"""`python -m suites.data`: download, generate, verify, list, preview and pack data sets."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-app = new_app("Download, generate, verify, list and preview data sets.")
+app = new_app("Download, generate, verify, list, preview and pack data sets.")
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,32 @@ def preview(
     for note in data.notes:
         typer.echo(note)
     typer.echo(f"{out}: {sheet.width} x {sheet.height}")
+
+
+@app.command()
+def pack(
+    name: Annotated[str, typer.Argument(help="weizmann.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The .npz to write.", show_default=False)],
+    size: Annotated[str, typer.Option(help="Height x width of the frames.")] = "60x80",
+    root: Root = None,
+) -> None:
+    """Put a data set's decoded frames into one file, which stands for its folder elsewhere."""
+    from stdcf.data.pack import pack_videos
+    from stdcf.data.roots import data_root
+    from stdcf.data.weizmann import decoded_videos
+    from stdcf.errors import UserError
+
+    if name != "weizmann":
+        raise UserError(f"only weizmann fits into a pack, not {name!r}")
+    height, by, width = size.partition("x")
+    if not (by and height.isdecimal() and width.isdecimal() and int(height) * int(width)):
+        raise UserError(f"--size is HEIGHTxWIDTH, as 60x80, not {size!r}")
+    frame = (int(height), int(width))
+    folder = data_root(name, root, "Weizmann's <person>_<action>.avi")
+    with _bars("files") as bars:
+        videos = decoded_videos(folder, frame, progress=_counter(bars, "decoding"))
+    n_bytes = pack_videos(name, videos, frame, 1, file)
+    typer.echo(f"{len(videos)} videos in {file} ({n_bytes / 1e6:.1f} MB)")
 
 
 def _card(name: str) -> Card:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from stdcf.data.cache import Progress, cache_videos
+from stdcf.data.cache import CachedVideo, Progress, cache_videos
+from stdcf.data.pack import unpack_videos
 from stdcf.data.roots import data_root
 from stdcf.data.splits import (
     LabelledVideo,
@@ -42,34 +43,28 @@ def load(
     """Whole frames scaled to `size` (height, width), clips every few frames.
 
     test_persons: names, a comma-separated string of them, or a fold ("fold-eli"). Training takes a
-    clip every train_step frames; testing one every test_step and the last of each video.
+    clip every train_step frames; testing one every test_step and the last of each video. root: the
+    folder of videos, or a file of `suites.data pack weizmann`, which needs no decoder.
     """
     check_options(size, clip_frames, train_step, test_step)
     left_out = parse_persons(test_persons)
-    folder = data_root("weizmann", root, "Weizmann's <person>_<action>.avi")
-    found = find_videos(folder)
-    if not found:
-        raise UserError(
-            f"No Weizmann video in {folder}: expected <person>_<action>.avi, as daria_bend.avi."
+    if root is not None and Path(root).is_file():
+        source, named = Path(root), unpack_videos("weizmann", Path(root), size, channels, cache_dir)
+    else:
+        source = data_root("weizmann", root, "Weizmann's <person>_<action>.avi")
+        named = decoded_videos(
+            source, size, channels, workers=workers, cache_dir=cache_dir, progress=progress
         )
-    cached = cache_videos(
-        [file for _, _, file in found],
-        size,
-        channels,
-        cache_dir=cache_dir,
-        workers=workers,
-        progress=progress,
-    )
+    found = [(*_person_and_action(name), name, video) for name, video in named]
     videos: dict[str, list[LabelledVideo]] = {"train": [], "test": []}
-    for (person, action, file), frames in zip(found, cached, strict=True):
+    for person, action, name, frames in found:
         split = "test" if person in left_out else "train"
-        name = file.relative_to(folder).as_posix()
         videos[split].append(LabelledVideo(name, ACTIONS.index(action), frames))
     for split, chosen in videos.items():
         if not chosen:
             raise UserError(
-                f"No {split} video in {folder} with the test persons {', '.join(left_out)}: "
-                f"found {', '.join(sorted({person for person, _, _ in found}))}."
+                f"No {split} video in {source} with the test persons {', '.join(left_out)}: "
+                f"found {', '.join(sorted({person for person, *_ in found}))}."
             )
     splits = {
         "train": sliding_windows(videos["train"], clip_frames, train_step, last=False),
@@ -83,9 +78,43 @@ def load(
         "train_step": train_step,
         "test_step": test_step,
     }
-    notes = _missing_notes({(who, what) for who, what, _ in found})
+    notes = _missing_notes({(who, what) for who, what, *_ in found})
     notes += padding_notes(splits, clip_frames)
     return make_data("weizmann", ACTIONS, splits, options, notes)
+
+
+def decoded_videos(
+    folder: Path,
+    size: tuple[int, int],
+    channels: int = 1,
+    *,
+    workers: int | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[str, CachedVideo]]:
+    """Name (posix, relative to the folder) and decoded frames of every video; UserError if none."""
+    found = find_videos(folder)
+    if not found:
+        raise UserError(
+            f"No Weizmann video in {folder}: expected <person>_<action>.avi, as daria_bend.avi."
+        )
+    cached = cache_videos(
+        [file for _, _, file in found],
+        size,
+        channels,
+        cache_dir=cache_dir,
+        workers=workers,
+        progress=progress,
+    )
+    names = [file.relative_to(folder).as_posix() for _, _, file in found]
+    return list(zip(names, cached, strict=True))
+
+
+def _person_and_action(name: str) -> tuple[str, str]:
+    match = _NAME.fullmatch(name.rpartition("/")[2])
+    if match is None:
+        raise UserError(f"{name!r:.80} is no Weizmann video; make the pack again")
+    return match[1].lower(), match[2].lower()
 
 
 def find_videos(folder: Path) -> list[tuple[str, str, Path]]:
