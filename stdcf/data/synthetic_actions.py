@@ -30,7 +30,7 @@ from stdcf.data.synthetic_motion import ACTIONS, Array, Body
 from stdcf.errors import UserError
 
 NAME = "synthetic_actions"
-VERSION = 2  # of the generator: whatever changes a pixel counts this up
+VERSION = 3  # of the generator: whatever changes a pixel counts this up
 PASS_FRAMES = 16  # of one subsequence
 MARKER = "synthetic_actions.json"
 PERSONS = (*TRAIN_PERSONS, *VALIDATION_PERSONS)
@@ -79,12 +79,12 @@ FULL = Recipe(
     scenarios=SCENARIOS,
     frames_per_video=96,
     look=Look(
-        figure=(76, 98),
-        limb=1.0,
-        contrast=(0.24, 0.38),
+        figure=(39, 50),
+        limb=0.8,
+        contrast=(0.35, 0.5),
         texture=0.03,
         shake=0.3,
-        grain=0.05,
+        grain=0.03,
         grain_size=4,
     ),
 )
