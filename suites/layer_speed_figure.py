@@ -32,7 +32,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 # Case -> C_in, C_out, positions of a clip; as in layer_speed_cases, which imports torch.
-_SHAPES = {
+SHAPES = {
     "64to64_8x56x56": (64, 64, 8 * 56 * 56),
     "128to128_8x28x28": (128, 128, 8 * 28 * 28),
     "256to256_8x14x14": (256, 256, 8 * 14 * 14),
@@ -91,7 +91,7 @@ def _roofline(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
                 found = best_layout(row, name, "forward_seconds")
                 if found is None:
                     continue
-                c_in, c_out, positions = _SHAPES[_case(row)]
+                c_in, c_out, positions = SHAPES[_case(row)]
                 flops = 2 * 27 * c_in * c_out * positions * row["batch"]
                 moved = size * (positions * row["batch"] * (c_in + c_out) + 27 * c_in * c_out)
                 rate = flops / found["forward_seconds"] / 1e9

@@ -83,6 +83,10 @@ def main(
     yes: Annotated[
         bool, typer.Option("--yes", help="Send more than 50 jobs without asking.")
     ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Put the ended runs into this .tar, for suites.results import."),
+    ] = None,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long; the same command goes on.")
     ] = None,
@@ -100,6 +104,7 @@ def main(
     suite = get_suite(name)
     if executor not in ("local", "slurm"):
         raise UserError(f"--executor must be local or slurm, not {executor!r}")
+    started = time.monotonic()
     partition = None
     if executor == "slurm":
         from suites.cluster import device_of, profile_of
@@ -110,6 +115,10 @@ def main(
         device = device_of(partition, device)
     elif ranks > 1:
         raise UserError("--ranks above 1 needs --executor slurm")
+    if archive is not None:
+        archive = _archive_file(archive, local=partition is None)
+    if device is None and partition is None and suite.prefers_gpu:
+        device = _gpu_if_any()
     request = make_request(
         suite,
         profile,
@@ -142,9 +151,30 @@ def main(
     if dry_run:
         session.print_plan()
         return 0
-    deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    deadline = None if budget_minutes is None else started + 60 * budget_minutes
     session.run(workers, deadline)
+    if archive is not None:
+        session.archive(archive)
     return 0 if session.print_tables() else EXIT_ROWS_NOT_OK
+
+
+def _archive_file(file: Path, *, local: bool) -> Path:
+    from suites.archive import SUFFIXES
+    from suites.store import check_writable
+
+    if not local:
+        raise UserError("--archive is for --executor local; suites.results export does it later")
+    if not file.name.endswith(SUFFIXES):
+        raise UserError(f"--archive must end in {', '.join(SUFFIXES)}, not {file.name}")
+    file = file.expanduser().resolve()
+    check_writable(file.parent, "another --archive")
+    return file
+
+
+def _gpu_if_any() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 if __name__ == "__main__":

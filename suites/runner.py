@@ -55,11 +55,13 @@ def run_missing(
     data_root: str | None,
     display: Display,
     deadline: float | None = None,
+    stop_seconds: float = _STOP_SECONDS,
 ) -> bool:
     """Runs the jobs by `workers` processes at a time, in the order given.
 
     Args:
         deadline: `time.monotonic()` at which runs are stopped, resumably.
+        stop_seconds: after which those are killed that did not stop.
 
     Returns:
         Whether every job ended with a row; False if the deadline came first.
@@ -72,7 +74,7 @@ def run_missing(
     try:
         while waiting or running:
             if deadline is not None and time.monotonic() >= deadline:
-                _stop(running)
+                _stop(running, stop_seconds)
                 return False
             running = [job for job in running if not _reap(job, waiting, display)]
             now = time.monotonic()
@@ -87,7 +89,7 @@ def run_missing(
             display.update(jobs)
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
-        _stop(running)
+        _stop(running, stop_seconds)
         raise
     return True
 
@@ -146,12 +148,12 @@ def crash_row(job: Job, status: int) -> dict[str, Any]:
     return row | {"status": "error", "reason": f"worker {how}: {last:.300}"}
 
 
-def _stop(running: Sequence[Job]) -> None:
+def _stop(running: Sequence[Job], stop_seconds: float) -> None:
     """Asks the workers to write a checkpoint and end; kills those that do not."""
     processes = [job.process for job in running if job.process is not None]
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + _STOP_SECONDS
+    deadline = time.monotonic() + stop_seconds
     for process in processes:
         try:
             process.wait(max(deadline - time.monotonic(), 0.1))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from suites.estimates import ClipFacts
 
 UNKNOWN_MANIFEST = "unknown"
+# Of a budget that holds for all, what is kept for the tables and the archive.
+_TABLES_SECONDS = 5.0
 
 
 def make_request(
@@ -242,6 +244,9 @@ class Session:
         Raises:
             KeyboardInterrupt: on Ctrl-C, with every run resumable.
         """
+        stop_seconds = self.suite.stop_seconds
+        if deadline is not None and stop_seconds is not None:
+            deadline -= stop_seconds + _TABLES_SECONDS
         jobs, done = make_jobs(self.specs, self.results)
         if not jobs:
             self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
@@ -257,6 +262,7 @@ class Session:
                     data_root=self.data_root,
                     display=display,
                     deadline=deadline,
+                    **({} if stop_seconds is None else {"stop_seconds": stop_seconds}),
                 )
         except KeyboardInterrupt:
             self.console.print("stopped; nothing is lost, the same command goes on")
@@ -264,6 +270,20 @@ class Session:
         if not finished:
             self.console.print("time is up; nothing is lost, the same command goes on")
         self.console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
+
+    def archive(self, file: Path) -> None:
+        """Puts the request's ended runs into one file, for `suites.results import`."""
+        from suites.archive import write_archive
+
+        ended = [s.folder_name for s in self.specs if self._folder(s).result() is not None]
+        if not ended:
+            self.console.print(f"no run has ended yet: no {file.name} was written")
+            return
+        number = write_archive(self.results, ended, file)
+        self.console.print(f"{number} runs in {file}", markup=False)
+
+    def _folder(self, spec: RunSpec) -> store.RunFolder:
+        return store.RunFolder(self.results / spec.folder_name)
 
     def print_plan(self) -> None:
         """What would run, and how much computation each run is."""
@@ -281,7 +301,7 @@ class Session:
         shown = [row for row in found if (row["setting"], row["manifest"]) in wanted]
         for table in self.suite.tables(shown):
             table.print()
-        results = [store.RunFolder(self.results / s.folder_name).result() for s in self.specs]
+        results = [self._folder(spec).result() for spec in self.specs]
         missing = sum(result is None for result in results)
         ok = sum(result is not None and result["status"] == "ok" for result in results)
         if ok < len(results):

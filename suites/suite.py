@@ -61,6 +61,9 @@ class Suite:
         bind: completes the runs with what lies in the results folder (weights to start from).
         workers: runs at a time; None leaves it to the machine.
         options: names of options of its own, for --option.
+        prefers_gpu: without --device it takes the GPU where there is one.
+        stop_seconds: how long its runs get to stop when time is up, which then is part of the
+            budget; None: as long as a checkpoint may take, beyond it.
     """
 
     name: str
@@ -75,3 +78,5 @@ class Suite:
     bind: Callable[[Sequence[RunSpec], Path], list[RunSpec]] | None = None
     workers: int | None = None
     options: Sequence[str] = ()
+    prefers_gpu: bool = False
+    stop_seconds: float | None = None

@@ -13,6 +13,11 @@ from stdcf.errors import UserError
 
 TASKS: dict[str, str] = {
     "train": "suites.execute:train",
+    "gpu_cap": "suites.gpu_memory_task:hold",
+    "gpu_machine": "suites.gpu_machine_task:measure",
+    "gpu_memory": "suites.gpu_memory_task:measure",
+    "gpu_prediction": "suites.gpu_memory_task:predict",
+    "gpu_throughput": "suites.gpu_throughput_task:measure",
     "layer_speed": "suites.layer_speed_task:measure",
     "memory_caps": "suites.memory_caps_task:measure",
     "network_speed": "suites.network_speed_task:measure",

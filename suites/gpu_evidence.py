@@ -1,0 +1,159 @@
+"""What only a GPU can tell, in the order of its value: one command for any window of time.
+
+1 the machine; 2 and 3 the memory of Tables 2 and 3; 4 every saver in both types, and what of it is
+cuDNN's; 5 caps; 6 the layer's speed; 7 training throughput; 8 Table 2 on real clips, if given. The
+predictions that these are held against need no GPU and come last there, alone on a CPU.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stdcf.errors import UserError
+from suites import gpu_evidence_cases as cases
+from suites import kth_table2, layer_speed
+from suites.gpu_evidence_tables import tables
+from suites.spec import NO_DATA, RunSpec
+from suites.suite import Request, Row, Suite
+
+NAME = "gpu_evidence"
+PROFILES = ("paper", "quick")
+FACTORS = (1.5, 1.1, 1.0, 0.9, 0.5)
+LAYER_DTYPES = ("float32", "tf32", "bfloat16")
+# Of a shape's layers, and of a network's ways to train, in turn.
+SECONDS = {"paper": 4, "quick": 0}
+# As many as the budget allows.
+SEEDS = 10
+
+Make = Callable[..., RunSpec]
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """The runs in the order of their value; without a GPU those that need none."""
+    if request.epochs is not None and request.dataset == NO_DATA:
+        raise UserError("--epochs is for the training of item 8, which needs --dataset weizmann")
+    on_gpu = request.device.startswith("cuda")
+    quick = request.profile == "quick"
+
+    def make(
+        task: str, mode: str, model: str = "", device: str = "cuda", **options: Any
+    ) -> RunSpec:
+        return RunSpec(
+            suite=NAME,
+            profile=request.profile,
+            task=task,
+            mode=mode,
+            model=model,
+            seed=0,
+            device="cuda" if device == "cuda" else "cpu",
+            options=options,
+        )
+
+    found = []
+    if on_gpu:
+        found += [make("gpu_machine", "1-machine"), *_on_gpu(make, quick, SECONDS[request.profile])]
+    else:
+        found += [make("gpu_machine", "1-machine", device="cpu"), *_on_cpu(make, request)]
+    training = [] if request.dataset == NO_DATA else _training(request, manifest)
+    return [*found, *training, *_predictions(make, quick)]
+
+
+def _on_gpu(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
+    """Items 2 to 7."""
+    for name, steps in _some(cases.table2(), quick):
+        yield make("gpu_memory", f"2-table2-{name}", "kth_cnn", cases=steps)
+    for name, steps in _some(cases.table3(), quick):
+        yield make("gpu_memory", f"3-table3-{name}", steps[0]["model"], cases=steps, fit=True)
+    for name, steps in _some(cases.every_saver(), quick):
+        yield make("gpu_memory", f"4-savers-{name}", steps[0]["model"], cases=steps)
+    for name, steps in _some([*cases.table2(), *cases.table3()], quick):
+        own = {"cases": steps[:1], "workspaces": True}
+        yield make("gpu_prediction", f"4-workspaces-{name}", steps[0]["model"], **own)
+    for one in (cases.case("kth_cnn", "regular"), cases.case("resnet3d_50", "stdcf")):
+        yield make("gpu_cap", f"5-cap-{one['model']}", one["model"], case=one, factors=FACTORS)
+    request = Request(profile="paper", dataset=NO_DATA, device="cuda")
+    shapes = [spec for spec in layer_speed.specs(request, NO_DATA) if spec.task == "layer_speed"]
+    for shape in dict.fromkeys(spec.options["shape"] for spec in shapes):
+        for dtype in LAYER_DTYPES:
+            options = {"shape": shape, "dtype": dtype, "batch": shapes[0].options["batch"]}
+            yield make("layer_speed", f"{shape}-{dtype}", seconds=seconds, **options)
+    yield from _throughput(make, seconds)
+
+
+def _on_cpu(make: Make, request: Request) -> Iterator[RunSpec]:
+    """What of item 7 a CPU does in seconds; item 6 is the suite layer_speed there."""
+    steps = [cases.case("kth_cnn", "regular", stage) for stage in cases.STAGES]
+    own = {"cases": steps, "seconds": SECONDS[request.profile]}
+    yield make("gpu_throughput", "7-kth_cnn-regular", "kth_cnn", device="cpu", **own)
+
+
+def _throughput(make: Make, seconds: int) -> Iterator[RunSpec]:
+    ways = [("full", ""), ("t1", ""), ("s1", ""), ("full", "recompute"), ("full", "checkpoint")]
+    for model in ("kth_cnn", "resnet3d_50"):
+        for layer in cases.LAYERS:
+            steps = [
+                cases.case(model, layer, stage, savers, dtype)
+                for dtype in cases.DTYPES
+                for stage, savers in ways
+            ]
+            yield make("gpu_throughput", f"7-{model}-{layer}", model, cases=steps, seconds=seconds)
+    for model in ("kth_cnn", "resnet3d_50"):
+        for layer in cases.LAYERS:
+            own = {"cases": [cases.case(model, layer)], "compile": True, "seconds": seconds}
+            yield make("gpu_throughput", f"7-compiled-{model}-{layer}", model, **own)
+
+
+def _training(request: Request, manifest: str) -> list[RunSpec]:
+    """Item 8: kth_table2's own runs, seed by seed."""
+    seeds = request.seeds or SEEDS
+    wanted = Request(**{**vars(request), "seeds": seeds})
+    return [spec.model_copy(update={"suite": NAME}) for spec in kth_table2.specs(wanted, manifest)]
+
+
+def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
+    groups = (
+        ("2-table2", cases.table2),
+        ("3-table3", cases.table3),
+        ("4-savers", cases.every_saver),
+    )
+    for item, group in groups:
+        for name, steps in _some(group(), quick):
+            yield make("gpu_prediction", f"predicted-{item}-{name}", steps[0]["model"], cases=steps)
+
+
+def _some(groups: Any, quick: bool) -> list[Any]:
+    """All, or in the quick profile the first, with its first two steps."""
+    found = list(groups)
+    return [(name, steps[:2]) for name, steps in found[:1]] if quick else found
+
+
+def dataset_options(request: Request) -> dict[str, object]:
+    """Table 2's clips."""
+    return kth_table2.dataset_options(request)
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """layer_speed's of the layers, and Figure 5 of the training, where there are rows."""
+    drawn = []
+    layers = [row for row in rows if row["mode"].partition("-")[0] in layer_speed.SHAPES]
+    trained = [row for row in rows if row["dataset"] != NO_DATA]
+    if any(row["status"] == "ok" for row in layers):
+        drawn += layer_speed.figures(layers, folder)
+    if trained:
+        drawn += kth_table2.figures(trained, folder)
+    return drawn
+
+
+SUITE = Suite(
+    name=NAME,
+    title="What only a GPU can tell: memory, caps, speed, throughput, Table 2",
+    profiles=PROFILES,
+    datasets=(NO_DATA, "weizmann", "kth"),
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=figures,
+    workers=1,
+    prefers_gpu=True,
+    stop_seconds=10.0,
+)

@@ -1,0 +1,87 @@
+"""Training steps whose memory gpu_evidence predicts and measures; rows hold them as plain dicts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Clips of a step at Table 3; the paper does not state its number.
+VIDEO_BATCH = 8
+KTH_CLIP, VIDEO_CLIP, SLOWFAST_CLIP = [1, 16, 60, 80], [3, 8, 224, 224], [3, 32, 224, 224]
+# §3.1 and §3.2.1; composing the filter is the plan whose memory is the paper's.
+ATOMS = {
+    "kth_cnn": {"num_spatial_atoms": 3, "num_temporal_atoms": 2, "plan": "composed"},
+    "resnet3d_50": {"num_spatial_atoms": 6, "num_temporal_atoms": 2, "plan": "composed"},
+}
+LAYERS = ("regular", "rank1", "stdcf")
+PEERS = ("r2plus1d_34", "slowfast_r50_8x8", "tsm_r50", "tin_r50")
+STAGES = ("full", "t1", "s1")
+SAVERS = ("", "recompute", "checkpoint", "accumulate=4", "int8", "offload")
+DTYPES = ("float32", "bfloat16")
+
+Case = dict[str, Any]
+
+
+def case(
+    model: str,
+    layer: str = "",
+    stage: str = "full",
+    savers: str = "",
+    dtype: str = "float32",
+    model_options: Mapping[str, Any] | None = None,
+) -> Case:
+    """One training step, under a name that is unique in the suite.
+
+    The batch is the paper's 16 clips for kth_cnn with Adam, and 8 with SGD for the others.
+    """
+    is_kth = model == "kth_cnn"
+    options = dict(model_options or {})
+    words = [model, layer, *(f"{k}={v}" for k, v in options.items()), stage, savers, dtype]
+    return {
+        "name": " ".join(word for word in words if word),
+        "model": model,
+        "model_options": options,
+        "layer": layer,
+        "layer_options": ATOMS.get(model, {}) if layer == "stdcf" else {},
+        "batch": 16 if is_kth else VIDEO_BATCH,
+        "clip": KTH_CLIP if is_kth else SLOWFAST_CLIP if "slowfast" in model else VIDEO_CLIP,
+        "classes": 6 if is_kth else 400,
+        "optimizer": "adam" if is_kth else "sgd",
+        "stage": stage,
+        "savers": savers,
+        "dtype": dtype,
+    }
+
+
+def table2() -> Iterator[tuple[str, list[Case]]]:
+    """Layer -> full size and both stages, with 2021's ReLU, which kept its input, and today's."""
+    for layer in LAYERS:
+        yield (
+            layer,
+            [
+                case("kth_cnn", layer, stage, model_options={"relu_saves": kept})
+                for kept in ("input", "output")
+                for stage in STAGES
+            ],
+        )
+
+
+def table3() -> Iterator[tuple[str, list[Case]]]:
+    """Network -> full size and both stages of resnet3d_50, full size of the others."""
+    for layer in ("stdcf", "regular", "rank1"):
+        yield f"resnet3d_50-{layer}", [case("resnet3d_50", layer, stage) for stage in STAGES]
+    for model in PEERS:
+        yield model, [case(model)]
+
+
+def every_saver() -> Iterator[tuple[str, list[Case]]]:
+    """Network -> every saver in both types."""
+    networks = [("kth_cnn", layer) for layer in LAYERS] + [("resnet3d_50", x) for x in LAYERS]
+    networks += [(model, "") for model in (*PEERS, "tsn_r50", "trn_r50", "i3d_r50")]
+    for model, layer in networks:
+        yield (
+            "-".join(word for word in (model, layer) if word),
+            [
+                case(model, layer, savers=savers, dtype=dtype)
+                for dtype in DTYPES
+                for savers in SAVERS
+            ],
+        )

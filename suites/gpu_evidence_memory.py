@@ -1,0 +1,202 @@
+"""Predicted memory against measured, beside the paper's; caps; what it means for the predictor."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from suites import cells
+from suites.published import number, published
+from suites.suite import Row
+from suites.table import Cell, Table
+
+MIB, GIB = 2**20, 2**30
+Found = Mapping[str, Any]
+_PAPER3 = {
+    "resnet3d_50 stdcf full": "STDCF-R50",
+    "resnet3d_50 stdcf t1": "STDCF-R50-t-3",
+    "resnet3d_50 stdcf s1": "STDCF-R50-s-3",
+    "r2plus1d_34 full": "R(2+1)D",
+    "slowfast_r50_8x8 full": "SlowFast",
+    "tsm_r50 full": "TSM",
+    "tin_r50 full": "TIN",
+}
+
+
+def memory_tables(ok: Mapping[str, Sequence[Row]]) -> list[Table]:
+    """Of the rows by item: Tables 2 and 3, savers, caps and the verdict, each if there are rows."""
+    predicted = _cases(ok["predicted"])
+    with_cudnn = _cases([r for r in ok["4"] if "-workspaces-" in r["mode"]])
+    savers = _cases([r for r in ok["4"] if "-savers-" in r["mode"]])
+    found, measured = [], {**savers}
+    for name in ("2", "3"):
+        own = _cases(ok[name])
+        measured |= own
+        if own:
+            found.append(_published(name, own, predicted, with_cudnn))
+        elif any(f"-{name}-" in row["mode"] for row in ok["predicted"]):
+            names = _cases([r for r in ok["predicted"] if f"-{name}-" in r["mode"]])
+            found.append(_published(name, {key: {} for key in names}, predicted, with_cudnn))
+    if savers:
+        found.append(_savers(savers, predicted))
+    if measured:
+        found.append(_verdict(measured, predicted, with_cudnn))
+    if ok["5"]:
+        found.append(_caps(ok["5"]))
+    return found
+
+
+def _cases(rows: Sequence[Row]) -> dict[str, Found]:
+    return {one["name"]: one for row in rows for one in row["cases"]}
+
+
+def _published(
+    name: str,
+    measured: Mapping[str, Found],
+    predicted: Mapping[str, Found],
+    with_cudnn: Mapping[str, Found],
+) -> Table:
+    body = []
+    for case, found in measured.items():
+        expected = predicted.get(case, {})
+        body.append(
+            [
+                case,
+                cells.mib(found.get("peak_bytes")) if _known(found) else _why(found),
+                cells.mib(found.get("reserved_bytes")),
+                _predicted(expected.get("peak_bytes")),
+                _off(expected, found),
+                _predicted(with_cudnn.get(case, {}).get("peak_bytes")),
+                _paper(name, case),
+                str(found.get("most_clips", "–")),
+            ]
+        )
+    return Table(
+        title=f"Table {name}: peak memory of a training step on CUDA, MiB",
+        columns=[
+            "Step",
+            "Measured, allocated",
+            "Measured, reserved",
+            "Predicted",
+            "Off by",
+            "Predicted, with cuDNN's workspaces",
+            "Paper",
+            "Clips that fit the card",
+        ],
+        rows=body,
+        notes=[
+            "off by: predicted over measured; the prediction leaves cuDNN's workspaces out",
+            "16 clips and Adam for kth_cnn, else 8 clips and SGD; the paper's ITSL is its larger "
+            "stage for Table 2",
+        ],
+    )
+
+
+def _known(found: Found) -> bool:
+    return found.get("status") == "ok"
+
+
+def _why(found: Found) -> str:
+    return str(found.get("status", "not measured"))
+
+
+def _predicted(n_bytes: float | None) -> str:
+    return Cell(cells.mib(n_bytes), "predicted") if n_bytes is not None else "–"
+
+
+def _off(expected: Found, found: Found) -> str:
+    ratio = _ratio(expected, found)
+    return "–" if ratio is None else f"{100 * (ratio - 1):+.1f}%"
+
+
+def _ratio(expected: Found, found: Found) -> float | None:
+    if not (_known(expected) and _known(found)):
+        return None
+    return float(expected["peak_bytes"] / found["peak_bytes"])
+
+
+def _paper(name: str, case: str) -> str:
+    if name == "2":
+        _, layer, relu, stage, _ = case.split()
+        # The paper's ITSL is its larger stage, stage-s.
+        mode = {"full": "full", "s1": "itsl"}.get(stage)
+        rows = published("table2_kth")
+        row = next((r for r in rows if (r["layer"], r["mode"]) == (layer, mode)), None)
+        value = number(row, "peak_memory_mib") if relu.endswith("input") else None
+    else:
+        model = _PAPER3.get(case.rpartition(" ")[0])
+        rows = [r for r in published("table3_kinetics400") if r["model"] == model]
+        gib = number(rows[0], "memory_gb") if rows else None
+        value = None if gib is None else gib * GIB / MIB
+    return "–" if value is None else Cell(f"{value:,.1f}", "published")
+
+
+def _savers(measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> Table:
+    body = []
+    for case, found in measured.items():
+        expected = predicted.get(case, {})
+        body.append(
+            [
+                case,
+                cells.mib(found.get("peak_bytes")) if _known(found) else _why(found),
+                _predicted(expected.get("peak_bytes")),
+                _off(expected, found),
+            ]
+        )
+    return Table(
+        title="Every network, saver and type: predicted peak against allocated, MiB",
+        columns=["Step", "Measured", "Predicted", "Off by"],
+        rows=body,
+    )
+
+
+def _verdict(
+    measured: Mapping[str, Found], predicted: Mapping[str, Found], with_cudnn: Mapping[str, Found]
+) -> Table:
+    """How far the predictor is off, with and without what it knows of cuDNN."""
+    body, notes = [], []
+    for title, expected in (("tensors alone", predicted), ("with workspaces", with_cudnn)):
+        ratios = {
+            case: ratio
+            for case, found in measured.items()
+            if (ratio := _ratio(expected.get(case, {}), found)) is not None
+        }
+        if not ratios:
+            body.append([title, "0", "–", "–", "–", "–"])
+            continue
+        low, high = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
+        short = max(measured[c]["peak_bytes"] - expected[c]["peak_bytes"] for c in ratios)
+        words = [f"{100 * (ratios[end] - 1):+.1f}% ({end})" for end in (low, high)]
+        middle = f"{100 * (median(ratios.values()) - 1):+.1f}%"
+        body.append([title, str(len(ratios)), middle, *words, cells.mib(max(short, 0))])
+        notes.append(
+            f"{title}: an allowance of {max(short, 0) / MIB:,.0f} MiB would cover every step here"
+            if short > 0
+            else f"{title}: no step took more than predicted; no allowance is needed here"
+        )
+    return Table(
+        title="What it means for the predictor",
+        columns=["Prediction", "Steps", "Median", "Lowest", "Highest", "Most short by, MiB"],
+        rows=body,
+        notes=notes,
+    )
+
+
+def _caps(rows: Sequence[Row]) -> Table:
+    body = []
+    for row in rows:
+        for one in row["cases"]:
+            body.append(
+                [
+                    str(row["case"]),
+                    f"{one['factor']:g}×",
+                    cells.mib(one["cap_bytes"]),
+                    "fits" if one["status"] == "ok" else str(one["status"]),
+                    cells.mib(one.get("peak_bytes")),
+                    cells.mib(one.get("reserved_bytes")),
+                ]
+            )
+    return Table(
+        title="The allocator's limit at parts of the predicted reserved memory, MiB",
+        columns=["Step", "Of the prediction", "Limit", "Ended", "Allocated", "Reserved"],
+        rows=body,
+    )

@@ -1,0 +1,211 @@
+"""The memory of training steps: predicted for CUDA, measured on a GPU, held to caps there."""
+
+import gc
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from stdcf.errors import UserError
+from stdcf.memory import measure_peak, predict_peak
+from stdcf.memory.cap import is_out_of_memory
+from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.training.trainer import Stopped
+from suites.any_model import build_any
+from suites.gpu_evidence_cases import Case
+from suites.store import RunFolder
+
+# What of the card a batch that fills it may take by extrapolation, and where that is too much.
+_FILL = (0.95, 0.85, 0.75)
+_STAGES = {stage.name: stage for stage in (*itsl(1, epochs=1, lr=1e-3), *full_size(epochs=1, lr=1))}
+
+
+def measure(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "gpu_memory": peaks of the spec's cases on a GPU, and how many clips fill it."""
+    options = folder.spec().options
+    where = _gpu(device)
+    cases = options["cases"]
+    found = []
+    for number, one in enumerate(cases):
+        _pause(folder, number / len(cases), should_stop)
+        row = {"name": one["name"], **_outcome(partial(_measured, one, device))}
+        if options.get("fit") and row["status"] == "ok":
+            row |= _filled(one, row["peak_bytes"], where)
+        found.append(row)
+    return _row(found, "cuda_allocated", "measured")
+
+
+def predict(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "gpu_prediction": the same peaks without a GPU, or with what it shows of cuDNN."""
+    spec = folder.spec()
+    torch.set_num_threads(spec.threads)
+    workspaces = bool(spec.options.get("workspaces"))
+    if workspaces:
+        _gpu(device)
+    cases, found = spec.options["cases"], []
+    for number, one in enumerate(cases):
+        _pause(folder, number / len(cases), should_stop)
+        found.append({"name": one["name"], **_outcome(partial(_predicted, one, workspaces))})
+    return _row(found, "fake_tensors", "predicted")
+
+
+def hold(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "gpu_cap": one case under caps at the spec's factors of its prediction."""
+    options = folder.spec().options
+    where = _gpu(device)
+    one = options["case"]
+    predicted = _predicted(one, False)
+    total_bytes = torch.cuda.get_device_properties(where).total_memory
+    found = []
+    for number, factor in enumerate(options["factors"]):
+        _pause(folder, number / len(options["factors"]), should_stop)
+        cap_bytes = int(factor * predicted["reserved_bytes"])
+        _release()
+        torch.cuda.set_per_process_memory_fraction(cap_bytes / total_bytes, where)
+        try:
+            outcome = _outcome(partial(_measured, one, device))
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0, where)
+        found.append({"name": f"{factor:g}", "factor": factor, "cap_bytes": cap_bytes, **outcome})
+    return _row(found, "cuda_allocated", "held") | {"case": one["name"], "predicted": predicted}
+
+
+def step_arguments(one: Case) -> dict[str, Any]:
+    """A case's step, as `predict_peak` and `measure_peak` take it."""
+    return {
+        "input_shape": (one["batch"], *one["clip"]),
+        "num_classes": one["classes"],
+        "optimizer": one["optimizer"],
+        "autocast": None if one["dtype"] == "float32" else one["dtype"],
+        "stage": stage_of(one),
+        "savers": tuple(filter(None, [one["savers"]])),
+    }
+
+
+def stage_of(one: Mapping[str, Any]) -> Stage:
+    """The stage by its name: full size, or one of ITSL's with β=γ=2."""
+    return _STAGES[one["stage"]]
+
+
+def build_case(one: Case) -> nn.Module:
+    """The case's network."""
+    return build_any(
+        one["model"],
+        num_classes=one["classes"],
+        in_channels=one["clip"][0],
+        layer=one["layer"] or None,
+        layer_options=one["layer_options"],
+        model_options=one["model_options"],
+    )
+
+
+def _measured(one: Case, device: str, batch: int | None = None) -> dict[str, Any]:
+    step = step_arguments(one if batch is None else {**one, "batch": batch})
+    report = measure_peak(partial(build_case, one), device=device, **step)
+    return {
+        "batch": step["input_shape"][0],
+        "peak_bytes": report.peak_bytes,
+        "reserved_bytes": report.reserved_bytes,
+        "context_bytes": report.context_bytes,
+        "breakdown": dict(report.breakdown),
+    }
+
+
+def _predicted(one: Case, workspaces: bool) -> dict[str, Any]:
+    step = step_arguments(one)
+    report = predict_peak(partial(build_case, one), device="cuda", workspaces=workspaces, **step)
+    return {
+        "batch": one["batch"],
+        "peak_bytes": report.peak_bytes,
+        "allocated_bytes": report.allocated_bytes,
+        "reserved_bytes": report.reserved_bytes,
+        "host_bytes": report.host_bytes,
+        "breakdown": dict(report.breakdown),
+    }
+
+
+def _filled(one: Case, peak_bytes: int, where: torch.device) -> dict[str, Any]:
+    """The largest batch that trained, by extrapolation from the batch and twice the batch."""
+    batch = one["batch"]
+    twice = _outcome(partial(_measured, one, str(where), 2 * batch))
+    if twice["status"] != "ok":
+        return {"most_clips": batch, "most_clips_peak_bytes": peak_bytes}
+    clip_bytes = max((twice["peak_bytes"] - peak_bytes) / batch, 1.0)
+    free_bytes, _ = torch.cuda.mem_get_info(where)
+    for share in _FILL:
+        clips = int((share * free_bytes - peak_bytes) / clip_bytes) + batch
+        if clips <= 2 * batch:
+            break
+        outcome = _outcome(partial(_measured, one, str(where), clips))
+        if outcome["status"] == "ok":
+            return {"most_clips": clips, "most_clips_peak_bytes": outcome["peak_bytes"]}
+    return {"most_clips": 2 * batch, "most_clips_peak_bytes": twice["peak_bytes"]}
+
+
+def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the work found, or that memory ran out or that the case cannot be."""
+    try:
+        return {"status": "ok", **work()}
+    except UserError as error:
+        return {"status": "skipped", "reason": str(error)}
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0]
+    # Here the error is gone, and with it the tensors of the frames that it went through.
+    _release()
+    return {"status": "oom", "reason": reason}
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _gpu(device: str) -> torch.device:
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        raise UserError("this needs a GPU; the suite leaves it out without one")
+    return torch.device(device)
+
+
+def _pause(folder: RunFolder, fraction: float, should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Stopped
+    folder.write_state(status="running", fraction=fraction)
+
+
+def _row(found: list[dict[str, Any]], measured_by: str, word: str) -> dict[str, Any]:
+    peaks = [one["peak_bytes"] for one in found if one["status"] == "ok"]
+    return {
+        "status": "ok",
+        "reason": None,
+        # Plain JSON, whatever a report holds.
+        "cases": json.loads(json.dumps(found)),
+        "measured_by": measured_by,
+        "summary": f"{len(peaks)} of {len(found)} steps {word}",
+    }
