@@ -79,6 +79,11 @@ class ClusterProfile(BaseModel):
     sbatch: dict[str, str | int | bool] = {}
     srun: tuple[str, ...] = ()
 
+    @property
+    def spare_cpus(self) -> int:
+        """CPUs of each process beside the one that computes."""
+        return self.cpus_per_task - 1
+
 
 def load_profile(
     path: Path, name: str | None = None, overrides: Sequence[str] = ()

@@ -93,13 +93,14 @@ def write_failure(folder: RunFolder, rank: int, row: dict[str, Any]) -> None:
 
 def take_failure(folder: RunFolder, since: float) -> dict[str, Any] | None:
     """The earliest failure that another process left, and clears them."""
-    found = []
+    found: list[tuple[float, dict[str, Any]]] = []
     for path in folder.path.glob("failure-rank*.json"):
         content = json.loads(path.read_text())
         path.unlink(missing_ok=True)
-        if content.pop("written") >= since:
-            found.append(content)
-    return found[0] if found else None
+        written = content.pop("written")
+        if written >= since:
+            found.append((written, content))
+    return min(found, key=lambda item: item[0])[1] if found else None
 
 
 def _ended(attempt: Attempt, how: str) -> Attempt:

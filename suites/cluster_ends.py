@@ -1,7 +1,5 @@
 """The row of a run whose job ended without one: why, as far as anything says so."""
 
-import calendar
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from suites.cluster_attempts import (
     end,
     take_failure,
 )
+from suites.cluster_record import fresh_row, read_record
 from suites.store import Claimed, RunFolder
 
 _STATES = {
@@ -77,7 +76,7 @@ def record_end(
 def _record(folder: RunFolder, submission: str, state: str | None, exit_status: int | None) -> bool:
     known = [a for a in attempts(folder) if a.submission == submission]
     last = known[-1] if known else None
-    if folder.is_done() or (last is not None and has_row_since(folder, last.started)):
+    if folder.is_done() or _has_row(folder, last):
         end(folder, "ended")
         return False
     if exit_status is not None and _goes_on(last):
@@ -87,6 +86,12 @@ def _record(folder: RunFolder, submission: str, state: str | None, exit_status: 
     end(folder, CANCELLED if row["status"] == "cancelled" else "ended")
     write_row(folder, row, last.job if last else None)
     return True
+
+
+def _has_row(folder: RunFolder, last: Attempt | None) -> bool:
+    """Whether the last attempt has its row, and not only one before it."""
+    row = fresh_row(folder, read_record(folder))
+    return row is not None and (last is None or row.get("attempts") == len(attempts(folder)))
 
 
 def _goes_on(last: Attempt | None) -> bool:
@@ -112,12 +117,3 @@ def write_row(folder: RunFolder, row: dict[str, Any], job: str | None = None) ->
 def log_of(attempt: Attempt | None) -> str:
     """What the job and SLURM wrote in an attempt."""
     return "" if attempt is None else log_since(Path(attempt.log), attempt.log_start)
-
-
-def has_row_since(folder: RunFolder, since: float) -> bool:
-    """Whether the run has a row that is no older than that (seconds since 1970)."""
-    result = folder.result()
-    if result is None:
-        return False
-    finished = calendar.timegm(time.strptime(result["finished"], "%Y-%m-%dT%H:%M:%SZ"))
-    return finished >= int(since)

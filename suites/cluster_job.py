@@ -16,7 +16,7 @@ from typing import Any
 from slurm.job import Ended, Interruptions, SlurmJob, current_job
 from slurm.memory import oom_kills
 from suites import cluster_attempts as book
-from suites.cluster_ends import has_row_since, log_of, record_end, write_row
+from suites.cluster_ends import log_of, record_end, write_row
 from suites.code_version import code_version
 from suites.runner import Job, crash_row
 from suites.store import Claimed, RunFolder
@@ -88,13 +88,14 @@ class RunOnCluster:
             book.end(folder, "ended")
             return "refused"
         local = Job(folder.spec(), folder)
-        started, killed_before = time.time(), oom_kills()
+        started, before, killed_before = time.time(), folder.result(), oom_kills()
         status = self._run_worker(job, local, interruptions, [lock])
-        if status in _INTERRUPTED and interruptions and not has_row_since(folder, started):
+        has_row = folder.result() not in (None, before)
+        if status in _INTERRUPTED and interruptions and not has_row:
             failure = book.take_failure(folder, started)
             if failure is None:
                 return self._put_back(job, folder, interruptions)
-        elif status == 0 or has_row_since(folder, started):
+        elif status == 0 or has_row:
             book.end(folder, "ended")
             return "ended"
         else:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Where no SLURM says otherwise: its own default.
 _ARRAY_LIMIT = 1001
-_GIB = 2**30
 
 
 def print_cluster_plan(session: "Session", profile: ClusterProfile, parallel: int | None) -> None:

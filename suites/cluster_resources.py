@@ -61,11 +61,6 @@ def resources_for(
     )
 
 
-def loaders(profile: ClusterProfile) -> int:
-    """Processes that load data: the CPUs that the run itself leaves."""
-    return profile.cpus_per_task - 1
-
-
 def expected_time_limits(
     spec: RunSpec, profile: ClusterProfile, facts: ClipFacts | None, estimates: Estimates
 ) -> int:
@@ -84,7 +79,7 @@ def _memory_mib(
     """Host memory of one process."""
     if profile.memory_gib is not None:
         return round(profile.memory_gib * 1024)
-    mib: float = _BASE_MIB[spec.device] + _LOADER_MIB * loaders(profile)
+    mib: float = _BASE_MIB[spec.device] + _LOADER_MIB * profile.spare_cpus
     if spec.device == "cpu" and facts is not None:
         peak = estimates.peak_bytes(spec, facts, "cpu")
         mib += _PEAK_MARGIN * (peak or 0) / 2**20

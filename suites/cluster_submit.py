@@ -155,7 +155,7 @@ def _call(folder: RunFolder, request: Request, submission: Path, code: str) -> R
         submission=submission,
         device="cuda" if profile.gpus_per_node else "cpu",
         data_root=request.data_root,
-        num_workers=profile.cpus_per_task - 1,
+        num_workers=profile.spare_cpus,
         code=code,
         minutes=request.resources.minutes,
         signal_seconds=profile.signal_seconds,

@@ -149,8 +149,12 @@ class Grid:
         return row
 
     def wait_for_rest(self) -> None:
-        """Until the queue is empty, without SLURM's pause before a job starts again."""
-        wait_until(lambda: self._hurry() == "", "the queue to be empty")
+        """Until the queue is empty, without SLURM's pause before a job starts again.
+
+        As long as it takes, if jobs end.
+        """
+        while queued := self._hurry():
+            wait_until(lambda: self._hurry() != queued, f"the queue to change: {queued}")
 
     def _hurry(self) -> str:
         """Lets jobs start now that were put back; what is in the queue."""
