@@ -125,7 +125,8 @@ def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
         waiting.append(job)
         return True
     result = job.folder.result()
-    if status != 0:
+    # A worker may be killed when its row is written, just before its end.
+    if status != 0 and not job.folder.is_done():
         result = crash_row(job, status)
         job.folder.write_result(result)
     job.done, job.fraction = True, 1.0

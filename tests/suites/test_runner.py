@@ -2,6 +2,7 @@
 
 import os
 import signal
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,19 @@ def test_default_workers(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
     assert runner.default_workers(device) == workers
+
+
+def test_a_worker_that_dies_after_its_row_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = kth_table2.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
+    job = runner.Job(spec, RunFolder.create(tmp_path, spec))
+
+    def start(*_: Any) -> Namespace:
+        job.folder.write_result({"status": "ok", "accuracy": 0.5})
+        return Namespace(poll=lambda: -signal.SIGKILL)
+
+    monkeypatch.setattr(runner, "_start", start)
+    display = Namespace(update=lambda _: None, ended=lambda *_: None)
+    assert runner.run_missing([job], workers=1, device="cpu", data_root=None, display=display)
+    assert job.folder.result() == {"status": "ok", "accuracy": 0.5}
