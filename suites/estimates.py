@@ -9,7 +9,7 @@ from typing import Any
 
 from stdcf.complexity import count
 from stdcf.data.splits import VideoData
-from stdcf.training.stage import total_cost
+from stdcf.training.stage import Stage, total_cost
 from suites.catalog import DATASETS
 from suites.execute import build_model, predicted_peak
 from suites.spec import RunSpec
@@ -91,7 +91,7 @@ def assumed_facts(spec: RunSpec) -> ClipFacts:
 
 
 class Estimates:
-    """Of many runs; those that differ in their seed alone are computed once.
+    """Of many runs; what they share, a network or a stage, is computed once.
 
     Args:
         rows: earlier results, whose speed counts more than any assumption.
@@ -107,11 +107,17 @@ class Estimates:
         """Predicted peak of one device's tensors; None of a run that does not train."""
         if spec.task != "train":
             return None
-        channels, *size = facts.clip_shape
-        shape = (-(-spec.batch_size // spec.ranks), channels, *size)
-        key = _key("peak", spec, facts, device)
+        return max(self._stage_bytes(spec, stage, facts, device) for stage in spec.stages)
+
+    def _stage_bytes(self, spec: RunSpec, stage: Stage, facts: ClipFacts, device: str) -> int:
+        shape = (-(-spec.batch_size // spec.ranks), *facts.clip_shape)
+        # Padding follows dilation, so that sizes stay, and memory with them.
+        plain = stage.model_copy(update={"dilation": (1, 1)})
+        what = [device, shape, plain.clip_shape(shape), plain.trains, plain.optimizer]
+        key = _key(spec, facts, *what, spec.amp, spec.savers)
         if key not in self._known:
-            self._known[key] = predicted_peak(spec, shape, facts.classes, device)
+            alone = spec.model_copy(update={"stages": (plain,)})
+            self._known[key] = predicted_peak(alone, shape, facts.classes, device)
         found: int = self._known[key]
         return found
 
@@ -138,7 +144,7 @@ class Estimates:
     def _operations(self, spec: RunSpec, facts: ClipFacts) -> float | None:
         if spec.task != "train":
             return None
-        key = _key("macs", spec, facts, "")
+        key = _key(spec, facts, "macs")
         if key not in self._known:
             model = build_model(spec, facts.classes, facts.clip_shape[0])
             self._known[key] = count(model, (1, *facts.clip_shape)).macs
@@ -187,18 +193,9 @@ def _measured_rate(row: Row) -> float | None:
     return operations / (row["train_seconds"] * spec.ranks)
 
 
-def _key(what: str, spec: RunSpec, facts: ClipFacts, device: str) -> str:
-    content = spec.model_dump(
-        mode="json",
-        include={
-            "model",
-            "model_options",
-            "layer",
-            "layer_options",
-            "stages",
-            "batch_size",
-            "amp",
-            "ranks",
-        },
-    )
-    return json.dumps([what, device, facts.clip_shape, facts.classes, content], sort_keys=True)
+def _key(spec: RunSpec, facts: ClipFacts, *what: Any) -> str:
+    """Of a run's network on its clips, and of what is asked of it."""
+    names = {"model", "model_options", "layer", "layer_options"}
+    network = spec.model_dump(mode="json", include=names)
+    content = [network, facts.clip_shape, facts.classes, *what]
+    return json.dumps(content, sort_keys=True, default=str)
