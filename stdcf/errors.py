@@ -8,3 +8,7 @@ class UserError(ValueError):
     a traceback and end with exit status 2. Everything else that is raised is a bug and keeps its
     traceback.
     """
+
+    def __init__(self, message: str = "") -> None:
+        # A name that it quotes may hold line breaks, commands to the terminal, or stray bytes.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

@@ -104,3 +104,12 @@ def test_rotation_metadata_is_applied(real_data):
         stored_HW = next(container.decode(video=0)).to_ndarray(format="yuv420p")[:320, :568]
     turned = decode_video(file, (568, 320))[0, 0]
     assert np.array_equal(turned, np.rot90(stored_HW, -1))
+
+
+def test_a_name_with_line_breaks_and_commands_to_the_terminal_stays_one_line(tmp_path):
+    file = tmp_path / "it's a \"name\"\n\x1b[31m ü.avi"
+    file.write_bytes(b"no video")
+    with pytest.raises(UserError) as raised:
+        decode_video(file, (8, 8))
+    assert "it's a \"name\"\\n\\x1b[31m ü.avi" in str(raised.value)
+    assert str(raised.value).isprintable()
