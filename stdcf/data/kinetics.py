@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stdcf.data.annotations import check_labels, open_annotations
 from stdcf.data.cache import Progress
 from stdcf.data.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.roots import data_root
@@ -77,6 +78,7 @@ def find(root: str | Path | None = None) -> Listing:
     if not rows:
         return _folder_tree(folder)
     files = _files_by_stem(folder)
+    check_labels(folder, {part: [(k, label) for label, k in r] for part, r in rows.items()})
     classes = tuple(sorted({label for part in rows.values() for label, _ in part}))
     number = {label: index for index, label in enumerate(classes)}
     found: dict[str, VideoFiles] = {}
@@ -104,7 +106,7 @@ def _annotations(folder: Path) -> dict[str, list[tuple[str, str]]]:
                 continue
             try:
                 start, end = (round(float(row[name])) for name in COLUMNS[2:])
-            except ValueError as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 raise UserError(
                     f"{file}: {row['youtube_id']} has no times in seconds: "
                     f"{row['time_start']!r}, {row['time_end']!r}."
@@ -115,7 +117,7 @@ def _annotations(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows(file: Path) -> Iterator[Mapping[str, str]]:
-    with file.open(encoding="utf-8-sig", newline="") as content:
+    with open_annotations(file) as content:
         reader = csv.DictReader(content)
         given = reader.fieldnames or ()
         # The official test list has no labels.
@@ -127,7 +129,10 @@ def _rows(file: Path) -> Iterator[Mapping[str, str]]:
                 f"{file} lacks the columns {', '.join(lacking)}: Kinetics' CSV has "
                 f"{', '.join(COLUMNS)}, split."
             )
-        yield from reader
+        for row in reader:
+            if row[given[-1]] is None:
+                raise UserError(f"{file}, line {reader.line_num}: cut short, of {row['label']!r}.")
+            yield row
 
 
 def _part(name: str) -> str | None:

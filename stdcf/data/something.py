@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stdcf.data.annotations import check_labels, open_annotations
 from stdcf.data.cache import Progress
 from stdcf.data.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.roots import data_root
@@ -82,6 +83,7 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     extension = "csv" if version == 1 else "json"
     read = _read_v1 if version == 1 else _read_v2
     rows = {part: read(_annotation(folder, word, extension)) for part, word in PARTS.items()}
+    check_labels(folder, rows)
     labels_file = _find_annotation(folder, "labels", extension)
     if labels_file is None:
         classes = tuple(sorted({label for part in rows.values() for _, label in part}))
@@ -125,7 +127,7 @@ def _annotation(folder: Path, word: str, extension: str) -> Path:
 
 
 def _read_v1(file: Path) -> Rows:
-    with file.open(encoding="utf-8-sig", newline="") as content:
+    with open_annotations(file) as content:
         rows = [row for row in csv.reader(content, delimiter=";") if row]
     for row in rows:
         if len(row) != 2:
@@ -137,8 +139,8 @@ def _read_v2(file: Path) -> Rows:
     rows = _json(file)
     try:
         # A template's placeholders stand in brackets, which labels.json leaves out.
-        return [(row["id"], row["template"].translate(_NO_BRACKETS)) for row in rows]
-    except (TypeError, KeyError) as error:
+        return [(str(row["id"]), row["template"].translate(_NO_BRACKETS)) for row in rows]
+    except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{file}: expected a list of objects with id and template.") from error
 
 
@@ -147,7 +149,8 @@ _NO_BRACKETS = str.maketrans("", "", "[]")
 
 def _classes(file: Path) -> tuple[str, ...]:
     if file.suffix == ".csv":
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        with open_annotations(file) as content:
+            lines = content.read().splitlines()
         return tuple(line for line in lines if line)
     numbers = _json(file)
     try:
@@ -159,7 +162,7 @@ def _classes(file: Path) -> tuple[str, ...]:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON: {error}.") from error
 
 
