@@ -155,6 +155,12 @@ def small_suite(video_root: Path, small_env: dict[str, str], tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="session")
+def no_results(video_root: Path, small_env: dict[str, str]) -> SmallSuite:
+    """A small suite to be given results of its own."""
+    return SmallSuite(video_root, Path("nowhere"), small_env)
+
+
+@pytest.fixture(scope="session")
 def undisturbed(
     video_root: Path, small_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> SmallSuite:
