@@ -74,7 +74,8 @@ def outcome(file: Path, whole_FCHW: np.ndarray) -> str:
         frames_FCHW = decode_video(file, SIZE)
     except UserError as error:
         found = "refused"
-        assert "\n" not in str(error), repr(error)
+        if not str(error).isprintable():
+            raise RuntimeError(repr(error)) from error
     else:
         same = frames_FCHW.shape == whole_FCHW.shape
         found = "another number of frames" if len(frames_FCHW) != len(whole_FCHW) else "decoded"
