@@ -84,8 +84,10 @@ def run_on_cluster(
         print(f"error: {refusal}", file=sys.stderr)
     if detach and done < len(runs):
         where = "" if session.results == store.LOCAL else f" --results {session.results}"
-        say(f"where they are: python -m suites.status {name}{where}", markup=False, soft_wrap=True)
-        say(f"their table:    python -m suites.report {name}{where}", markup=False, soft_wrap=True)
+        if queued or sent.jobs:
+            status = f"where they are: python -m suites.status {name}{where}"
+            report = f"their table:    python -m suites.report {name}{where}"
+            say(f"{status}\n{report}", markup=False, soft_wrap=True)
         return EXIT_USER_ERROR if sent.refused else 0
     _wait(session, folders)
     status = 0 if session.print_tables() else EXIT_ROWS_NOT_OK
