@@ -14,6 +14,8 @@ SUITES: dict[str, str] = {
     "memory_caps": "What fits under 0.5 to 16 GiB, and what ITSL and every memory saver cost",
     "single": "One run of any model, layer, clip and savers, as suites.plan proposes",
     "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
+    "capacity": "§2.1.1: degrees of freedom and best fits of each family of filters",
+    "reduction": "§2.4: the reduction formulas against counted parameters and MACs",
     "gpu_evidence": "What only a GPU can tell: memory, caps, speed, throughput, Table 2",
     "synthetic_card": "What the synthetic clips ask of time and of detail",
 }

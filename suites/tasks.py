@@ -13,6 +13,7 @@ from stdcf.errors import UserError
 
 TASKS: dict[str, str] = {
     "train": "suites.execute:train",
+    "capacity": "suites.capacity_task:measure",
     "gpu_cap": "suites.gpu_memory_task:hold",
     "gpu_machine": "suites.gpu_machine_task:measure",
     "gpu_memory": "suites.gpu_memory_task:measure",
@@ -21,6 +22,7 @@ TASKS: dict[str, str] = {
     "layer_speed": "suites.layer_speed_task:measure",
     "memory_caps": "suites.memory_caps_task:measure",
     "network_speed": "suites.network_speed_task:measure",
+    "reduction": "suites.reduction_task:measure",
 }
 
 

@@ -1,0 +1,100 @@
+"""§2.1.1 and Appendix A: how free each family of filters is, and how near it comes to filters.
+
+Degrees of freedom are the numerical rank of the Jacobian of parameters → composed filter, beside
+the paper's MNC² and (M+N)C². Best fits are of random filters and of the filters of a regular
+kth_cnn that each run trains at full size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stdcf.errors import UserError
+from suites import kth_table2
+from suites.capacity_tables import tables
+from suites.kth_table2 import DATASETS, dataset_options
+from suites.spec import RunSpec
+from suites.suite import Request, Row, Suite
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is looked at.
+
+    Attributes:
+        ranks: channels C at which the Jacobian's rank is computed; with C² below M there are fewer
+            free filters than the closed forms say.
+        fit_channels: of the random filters.
+        atoms: (M, N) of STDCF's fits.
+        epochs: of the network whose filters are fitted.
+        seeds: each draws other random filters and trains another network.
+    """
+
+    ranks: tuple[int, ...]
+    fit_channels: int
+    atoms: tuple[tuple[int, int], ...]
+    epochs: int
+    seeds: int
+
+
+_ATOMS = ((1, 1), (3, 1), (3, 2), (3, 3), (6, 2), (6, 3), (9, 2), (9, 3))
+PROFILES = {
+    "quick": Profile((3, 4), 16, _ATOMS, epochs=5, seeds=1),
+    "paper": Profile((3, 4, 5), 64, _ATOMS, epochs=40, seeds=3),
+}
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """One run a seed."""
+    profile, training = PROFILES[request.profile], kth_table2.PROFILES[request.profile]
+    epochs = request.epochs or profile.epochs
+    seeds = profile.seeds if request.seeds is None else request.seeds
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    return [
+        RunSpec(
+            suite="capacity",
+            profile=request.profile,
+            task="capacity",
+            options={
+                "ranks": list(profile.ranks),
+                "fit_channels": profile.fit_channels,
+                "atoms": [list(pair) for pair in profile.atoms],
+            },
+            dataset=request.dataset,
+            dataset_options=dataset_options(request),
+            manifest=manifest,
+            model="kth_cnn",
+            layer="regular",
+            model_options=dict(request.model_options),
+            mode="capacity",
+            stages=kth_table2.schedules(epochs, training.rate_falls_after)["full"],
+            seed=seed,
+            batch_size=training.batch_size,
+            amp=request.amp,
+            device="cuda" if request.device.startswith("cuda") else "cpu",
+            epochs_override=request.epochs,
+            overrides=request.overrides,
+            cap_bytes=request.cap_bytes,
+        )
+        for seed in range(seeds)
+    ]
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Degrees of freedom, and error of the best fit against them."""
+    from suites.capacity_figure import draw
+
+    return draw(rows, folder)
+
+
+SUITE = Suite(
+    name="capacity",
+    title="§2.1.1: degrees of freedom and best fits of each family of filters",
+    profiles=tuple(PROFILES),
+    datasets=DATASETS,
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=figures,
+)
