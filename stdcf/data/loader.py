@@ -16,6 +16,7 @@ from stdcf.errors import UserError
 OnBroken = Callable[[str, str], None]
 Share = Callable[[Sequence[int]], list[int]]
 
+_STALL_SECONDS = 600.0
 _MOST_WORKERS = 16
 
 
@@ -52,6 +53,8 @@ def batches(
         dataset,
         batch_sampler=chunks,
         num_workers=num_workers,
+        # A worker that hangs (on a network disk, say) ends the run with a row, not never.
+        timeout=_STALL_SECONDS if num_workers else 0,
         collate_fn=_as_gathered,
         # Without its own, each epoch would draw a number from the global generator.
         generator=torch.Generator(),

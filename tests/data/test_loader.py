@@ -1,9 +1,11 @@
+import threading
 import time
 
 import numpy as np
 import pytest
 import torch
 
+from stdcf.data import loader
 from stdcf.data.clips import ClipDataset, plan_runs
 from stdcf.data.loader import batches
 
@@ -54,3 +56,16 @@ def test_a_thousand_clips_a_second_on_one_core(tmp_path):
         clips = sum(len(clip) for clip, _, _ in batches(data, 16, order=rng.permutation(len(data))))
         best = max(best, clips / (time.perf_counter() - start))
     assert best >= 1000
+
+
+class Hanging(ClipDataset):
+    def __getitems__(self, indices):
+        threading.Event().wait()
+
+
+def test_a_worker_that_hangs_is_an_error_after_a_while(monkeypatch):
+    monkeypatch.setattr(loader, "_STALL_SECONDS", 1.0)
+    hanging = dataset()
+    hanging.__class__ = Hanging
+    with pytest.raises(RuntimeError, match="timed out after 1"):
+        next(batches(hanging, 4, num_workers=1))
