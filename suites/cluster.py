@@ -85,9 +85,9 @@ def run_on_cluster(
     if detach and done < len(runs):
         where = "" if session.results == store.LOCAL else f" --results {session.results}"
         if queued or sent.jobs:
-            status = f"where they are: python -m suites.status {name}{where}"
-            report = f"their table:    python -m suites.report {name}{where}"
-            say(f"{status}\n{report}", markup=False, soft_wrap=True)
+            runs_are = f"where they are: python -m suites.status {name}{where}"
+            table_is = f"their table:    python -m suites.report {name}{where}"
+            say(f"{runs_are}\n{table_is}", markup=False, soft_wrap=True)
         return EXIT_USER_ERROR if sent.refused else 0
     _wait(session, folders)
     status = 0 if session.print_tables() else EXIT_ROWS_NOT_OK
