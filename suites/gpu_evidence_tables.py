@@ -21,6 +21,10 @@ ITEMS = {
     "predicted": "predictions (no GPU needed)",
 }
 _ON_CPU = {"6": " (on a CPU: suites.run layer_speed)"}
+_NOT_TAKEN = {
+    "8": "needs --dataset weizmann --data-root FILE, and stands in a setting of its own",
+    "predicted": "not yet, or in the setting of the GPU that they are of",
+}
 _NEEDS_GPU = ("2", "3", "4", "5", "6", "7")
 
 
@@ -36,6 +40,8 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     """What was taken first; then each item's, where there are rows."""
     if not rows:
         return []
+    if all(item(row) == "8" for row in rows):
+        return kth_table2_tables.tables(rows)
     by_item = {name: [row for row in rows if item(row) == name] for name in ITEMS}
     ok = {name: [row for row in own if row["status"] == "ok"] for name, own in by_item.items()}
     found = [_taken(by_item, rows)]
@@ -63,10 +69,11 @@ def _taken(by_item: dict[str, list[Row]], rows: Sequence[Row]) -> Table:
         if not own and name in _NEEDS_GPU and not on_gpu:
             why = "skipped: needs a GPU" + _ON_CPU.get(name, "")
         elif not own:
-            why = "not yet" if name != "8" else "skipped: needs --dataset weizmann --data-root FILE"
+            why = _NOT_TAKEN.get(name, "not yet")
         body.append([name, title, str(good), str(len(own) - good), ", ".join(devices) or why])
     left_out = sorted({word for row in rows for word in row.get("left_out") or ()})
     failed = [f"{r['mode']}: {r['status']} ({r['reason']})" for r in rows if r["status"] != "ok"]
+    failed += [line for row in rows if row["status"] == "ok" for line in row.get("failed") or ()]
     notes = [] if on_gpu else ["NO GPU took part: nothing here was measured on one"]
     notes += [f"left out, not installed or did not fit: {', '.join(left_out)}"] if left_out else []
     commits = sorted({str(row["commit"])[:9] + ("+" if row["dirty"] else "") for row in rows})

@@ -1,9 +1,10 @@
 """The memory of training steps: predicted for CUDA, measured on a GPU, held to caps there."""
 
+import copy
 import gc
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -31,18 +32,21 @@ def measure(
     num_workers: int | None,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
-    """The task "gpu_memory": peaks of the spec's cases on a GPU, and how many clips fill it."""
+    """The task "gpu_memory": peaks of the spec's cases, and how many clips fill the GPU.
+
+    Without a GPU the same steps are measured by their tensors, and fill nothing.
+    """
     options = folder.spec().options
-    where = _gpu(device)
+    on_gpu = device.startswith("cuda")
     cases = options["cases"]
     found = []
     for number, one in enumerate(cases):
         _pause(folder, number / len(cases), should_stop)
         row = {"name": one["name"], **_outcome(partial(_measured, one, device))}
-        if options.get("fit") and row["status"] == "ok":
-            row |= _filled(one, row["peak_bytes"], where)
+        if on_gpu and options.get("fit") and row["status"] == "ok":
+            row |= _filled(one, row["peak_bytes"], _gpu(device))
         found.append(row)
-    return _row(found, "cuda_allocated", "measured")
+    return _row(found, "cuda_allocated" if on_gpu else "tracker_cpu", "measured")
 
 
 def predict(
@@ -85,7 +89,7 @@ def hold(
         _pause(folder, number / len(options["factors"]), should_stop)
         cap_bytes = int(factor * predicted["reserved_bytes"])
         _release()
-        torch.cuda.set_per_process_memory_fraction(cap_bytes / total_bytes, where)
+        torch.cuda.set_per_process_memory_fraction(min(cap_bytes / total_bytes, 1.0), where)
         try:
             outcome = _outcome(partial(_measured, one, device))
         finally:
@@ -111,8 +115,8 @@ def stage_of(one: Mapping[str, Any]) -> Stage:
     return _STAGES[one["stage"]]
 
 
-def build_case(one: Case) -> nn.Module:
-    """The case's network."""
+def draw_case(one: Case) -> nn.Module:
+    """The case's network, drawn anew."""
     return build_any(
         one["model"],
         num_classes=one["classes"],
@@ -121,6 +125,17 @@ def build_case(one: Case) -> nn.Module:
         layer_options=one["layer_options"],
         model_options=one["model_options"],
     )
+
+
+def build_case(one: Case) -> nn.Module:
+    """The case's network, on the CPU; it is drawn once for cases in turn that share it."""
+    network = ("model", "classes", "clip", "layer", "layer_options", "model_options")
+    return copy.deepcopy(_drawn(json.dumps({name: one[name] for name in network})))
+
+
+@lru_cache(maxsize=1)
+def _drawn(network: str) -> nn.Module:
+    return draw_case(json.loads(network))
 
 
 def _measured(one: Case, device: str, batch: int | None = None) -> dict[str, Any]:
@@ -137,7 +152,9 @@ def _measured(one: Case, device: str, batch: int | None = None) -> dict[str, Any
 
 def _predicted(one: Case, workspaces: bool) -> dict[str, Any]:
     step = step_arguments(one)
-    report = predict_peak(partial(build_case, one), device="cuda", workspaces=workspaces, **step)
+    # Drawn anew: the constructor has to make fake parameters.
+    model_fn = partial(draw_case, one)
+    report = predict_peak(model_fn, device="cuda", workspaces=workspaces, **step)
     return {
         "batch": one["batch"],
         "peak_bytes": report.peak_bytes,
@@ -155,6 +172,8 @@ def _filled(one: Case, peak_bytes: int, where: torch.device) -> dict[str, Any]:
     if twice["status"] != "ok":
         return {"most_clips": batch, "most_clips_peak_bytes": peak_bytes}
     clip_bytes = max((twice["peak_bytes"] - peak_bytes) / batch, 1.0)
+    # What the steps before keep reserved is free too.
+    _release()
     free_bytes, _ = torch.cuda.mem_get_info(where)
     for share in _FILL:
         clips = int((share * free_bytes - peak_bytes) / clip_bytes) + batch
@@ -167,23 +186,27 @@ def _filled(one: Case, peak_bytes: int, where: torch.device) -> dict[str, Any]:
 
 
 def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the work found, or that memory ran out or that the case cannot be."""
+    """What the work found, or that memory ran out, or why the case cannot be.
+
+    Raises:
+        RuntimeError: if the GPU is lost to this process.
+    """
     try:
         return {"status": "ok", **work()}
     except UserError as error:
         return {"status": "skipped", "reason": str(error)}
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = str(error).splitlines()[0]
+        status = "oom" if is_out_of_memory(error) else "error"
+        reason = str(error).splitlines()[0][:300]
     # Here the error is gone, and with it the tensors of the frames that it went through.
     _release()
-    return {"status": "oom", "reason": reason}
+    return {"status": status, "reason": reason}
 
 
 def _release() -> None:
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
         torch.cuda.empty_cache()
 
 
@@ -201,9 +224,11 @@ def _pause(folder: RunFolder, fraction: float, should_stop: Callable[[], bool]) 
 
 def _row(found: list[dict[str, Any]], measured_by: str, word: str) -> dict[str, Any]:
     peaks = [one["peak_bytes"] for one in found if one["status"] == "ok"]
+    failed = [f"{one['name']}: {one['reason']}" for one in found if one["status"] == "error"]
     return {
-        "status": "ok",
-        "reason": None,
+        "status": "ok" if peaks or not failed else "error",
+        "reason": None if peaks or not failed else failed[0],
+        "failed": failed,
         # Plain JSON, whatever a report holds.
         "cases": json.loads(json.dumps(found)),
         "measured_by": measured_by,

@@ -1,6 +1,7 @@
 """Clips a second of one network in training: full size, ITSL's stages, savers, compiled."""
 
 import importlib.util
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,15 @@ from stdcf.memory.cap import is_out_of_memory
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.training.prepare import apply_stage
+from stdcf.training.trainer import Stopped
 from suites.gpu_evidence_cases import Case
 from suites.gpu_machine_task import spread
 from suites.gpu_memory_task import build_case, stage_of, step_arguments
 from suites.interleaved import Contender, run_rounds
 from suites.store import RunFolder
+
+# Of a network's scores against float64: cuDNN's float32 products have TF32's ten bits by default.
+_BOUNDS = {"float32": 0.02, "compiled": 0.02, "bfloat16": 0.05}
 
 
 def measure(
@@ -26,49 +31,85 @@ def measure(
     num_workers: int | None,
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
-    """The task "gpu_throughput": the spec's cases of one network in turn, round by round.
+    """The task "gpu_throughput": the spec's cases of one network in turn, round by round."""
+    cases, where = _start(folder, device)
+    model = build_case(cases[0]).to(where)
+    errors = _errors(model, cases, where)
+    return _timed([(one["name"], one, model) for one in cases], errors, folder, where, should_stop)
 
-    Compiled, there is one case alone, beside the same one as it is.
-    """
+
+def measure_compiled(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "gpu_compiled": a case as it is and by torch.compile, in turn."""
+    cases, where = _start(folder, device)
+    (one,) = cases
+    if why := compiler_missing():
+        return _row([], one["model"], where) | {
+            "left_out": [why],
+            "summary": f"torch.compile left out: no {why}",
+        }
+    model = build_case(one).to(where)
+    started = time.perf_counter()
+    compiled: Any = torch.compile(model)
+    # As it will be timed: another mode, shape or type would be compiled anew.
+    errors = {"compiled": _error_in_training(compiled, model, one, where)}
+    seconds = time.perf_counter() - started
+    forms = [(one["name"], one, model), (f"{one['name']} compiled", one, compiled)]
+    return _timed(forms, errors, folder, where, should_stop) | {"compile_seconds": seconds}
+
+
+def _start(folder: RunFolder, device: str) -> tuple[list[Case], torch.device]:
     spec = folder.spec()
     torch.set_num_threads(spec.threads)
     torch.manual_seed(spec.seed)
-    where, cases = torch.device(device), spec.options["cases"]
-    if spec.options.get("compile") and (why := compiler_missing()):
-        return _row([], cases, f"torch.compile left out: no {why}")
-    model = build_case(cases[0]).to(where)
-    off = _error(model, cases[0], where)
-    forms: list[tuple[str, Case, nn.Module]] = [(one["name"], one, model) for one in cases]
-    if spec.options.get("compile"):
-        compiled: Any = torch.compile(model)
-        forms += [(f"{one['name']} compiled", one, compiled) for one in cases]
-    contenders, left_out = [], []
+    return spec.options["cases"], torch.device(device)
+
+
+def _timed(
+    forms: list[tuple[str, Case, nn.Module]],
+    errors: dict[str, float],
+    folder: RunFolder,
+    where: torch.device,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The row: nothing is timed whose output is wrong."""
+    row = _row([], forms[0][1]["model"], where) | {"errors": errors}
+    for kind, error in errors.items():
+        if not error < _BOUNDS[kind]:
+            why = f"the network's output is off by {error:.1e} ({kind}) from float64"
+            return row | {"status": "error", "reason": why}
+    contenders: list[Contender] = []
+    batches, left_out = [], []
     for name, one, form in forms:
+        if should_stop():
+            raise Stopped
         try:
             contenders.append(_contender(name, one, form, where))
+            batches.append(one["batch"])
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             left_out.append(f"{name}: {str(error).splitlines()[0]:.80}")
     rounds = run_rounds(
         contenders,
-        spec.options["seconds"],
+        folder.spec().options["seconds"],
         where,
         should_stop,
         lambda fraction: folder.write_state(status="running", fraction=fraction),
     )
     found = []
-    for way in contenders:
+    for batch, way in zip(batches, contenders, strict=True):
         times = spread(way.seconds["step"])
-        batch = cases[0]["batch"]
-        row = {"name": way.name, "batch": batch, "clips_per_second": batch / times["seconds"]}
-        found.append(row | times | {"rounds": len(way.seconds["step"])})
-    row = _row(found, cases, f"{rounds} rounds of {len(contenders)} ways")
-    row |= {"left_out": left_out, "error": off}
-    wrong = not off < 0.02
-    return row | (
-        {"status": "error", "reason": f"the network's output is off by {off:.1e}"} if wrong else {}
-    )
+        clips = {"batch": batch, "clips_per_second": batch / times["seconds"]}
+        found.append({"name": way.name, **clips, **times, "rounds": len(way.seconds["step"])})
+    summary = f"{rounds} rounds of {len(contenders)} ways"
+    return row | {"throughput": found, "left_out": left_out, "summary": summary}
 
 
 def compiler_missing() -> str | None:
@@ -76,15 +117,14 @@ def compiler_missing() -> str | None:
     return "triton" if importlib.util.find_spec("triton") is None else None
 
 
-def _row(found: list[dict[str, Any]], cases: list[Case], summary: str) -> dict[str, Any]:
+def _row(found: list[dict[str, Any]], network: str, where: torch.device) -> dict[str, Any]:
     return {
         "status": "ok",
         "reason": None,
-        "network": cases[0]["model"],
+        "network": network,
         "throughput": found,
-        "left_out": [] if found else [summary],
-        "summary": summary,
-        "measured_by": "cuda_events" if torch.cuda.is_available() else "perf_counter",
+        "left_out": [],
+        "measured_by": "cuda_events" if where.type == "cuda" else "perf_counter",
     }
 
 
@@ -108,18 +148,31 @@ def _step(one: Case, model: nn.Module, where: torch.device) -> TrainingStep:
     return StepOptions(**arguments).build(model, shape, where)
 
 
-def _error(model: nn.Module, one: Case, where: torch.device) -> float:
-    """Of one clip's scores against the same network in float64, relative, by norms."""
-    clip = torch.rand(1, *one["clip"], device=where)
+def _errors(model: nn.Module, cases: list[Case], where: torch.device) -> dict[str, float]:
+    """Type -> how far one clip's scores are off float64's, relative, by norms."""
+    clip = torch.rand(1, *cases[0]["clip"], device=where)
     model.eval()
+    found = {}
     with torch.no_grad():
-        given = model(clip).double()
-        exact = build_exact(model, one, where)(clip.double())
+        exact = _in_float64(model, cases[0], where).eval()(clip.double())
+        for dtype in dict.fromkeys(one["dtype"] for one in cases):
+            with torch.autocast(where.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+                given = model(clip).double()
+            found[dtype] = float((given - exact).norm() / exact.norm())
+    return found
+
+
+def _error_in_training(form: nn.Module, model: nn.Module, one: Case, where: torch.device) -> float:
+    """Of a whole batch's scores in training, which needs a network without dropout."""
+    clip = _step(one, model, where).clip_BCTHW
+    exact_model = _in_float64(model, one, where).train()
+    given = form(clip).detach().double()
+    with torch.no_grad():
+        exact = exact_model(clip.double())
     return float((given - exact).norm() / exact.norm())
 
 
-def build_exact(model: nn.Module, one: Case, where: torch.device) -> nn.Module:
-    """The same network in float64, in evaluation."""
+def _in_float64(model: nn.Module, one: Case, where: torch.device) -> nn.Module:
     exact = build_case(one).to(where).double()
     exact.load_state_dict(model.state_dict())
-    return exact.eval()
+    return exact

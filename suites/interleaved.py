@@ -39,7 +39,7 @@ def run_rounds(
     should_stop: Callable[[], bool],
     on_progress: Callable[[float], None],
 ) -> int:
-    """Times all until the seconds are over, three rounds at least after one to warm up.
+    """Times all until the seconds are over, after a round to warm up, and three rounds at least.
 
     The first contender sets the pace: one that takes 8 times as long is timed in two rounds.
 
@@ -51,6 +51,9 @@ def run_rounds(
     """
     started, rounds = time.monotonic(), 0
     while rounds < 4 or time.monotonic() - started < seconds:
+        if rounds == 1:
+            # The first may have waited for compilers, or for cuDNN to try its algorithms.
+            started = time.monotonic()
         for one in contenders:
             if _too_slow(one, contenders[0]):
                 continue

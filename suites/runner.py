@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,8 @@ class Job:
     state: dict[str, Any] = field(default_factory=dict)
     not_before: float = 0.0
     done: bool = False
+    followers: list["Job"] = field(default_factory=list)  # that its process does after it
+    row_before: dict[str, Any] | None = None
 
     @property
     def cost(self) -> float:
@@ -56,12 +59,15 @@ def run_missing(
     display: Display,
     deadline: float | None = None,
     stop_seconds: float = _STOP_SECONDS,
+    short_tasks: Collection[str] = (),
 ) -> bool:
     """Runs the jobs by `workers` processes at a time, in the order given.
 
     Args:
         deadline: `time.monotonic()` at which runs are stopped, resumably.
         stop_seconds: after which those are killed that did not stop.
+        short_tasks: tasks of which a process does as many as stand in a row, for its start takes
+            longer than they do.
 
     Returns:
         Whether every job ended with a row; False if the deadline came first.
@@ -76,11 +82,18 @@ def run_missing(
             if deadline is not None and time.monotonic() >= deadline:
                 _stop(running, stop_seconds)
                 return False
+            running = [_where(job, display) for job in running]
             running = [job for job in running if not _reap(job, waiting, display)]
             now = time.monotonic()
             ready = [job for job in waiting if job.not_before <= now]
-            for job in ready[: workers - len(running)]:
-                waiting.remove(job)
+            while ready and len(running) < workers:
+                job, *others = ready
+                if job.spec.task in short_tasks:
+                    job.followers = [*takewhile(lambda one: one.spec.task in short_tasks, others)]
+                ready = others[len(job.followers) :]
+                for one in (job, *job.followers):
+                    waiting.remove(one)
+                    one.row_before = one.folder.result()
                 job.process = _start(job, device, data_root)
                 running.append(job)
             for job in running:
@@ -95,10 +108,13 @@ def run_missing(
 
 
 def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
-    command = [sys.executable, "-m", "suites.worker", str(job.folder.path), "--device", device]
+    folders = [str(one.folder.path) for one in (job, *job.followers)]
+    command = [sys.executable, "-m", "suites.worker", *folders, "--device", device]
     command += ["--die-with", str(os.getpid())]
     if data_root is not None:
         command += ["--data-root", data_root]
+    for one in job.followers:
+        one.log_start = one.folder.log_file.stat().st_size if one.folder.log_file.exists() else 0
     with job.folder.log_file.open("ab") as log:
         job.log_start = log.tell()
         # A session of its own: Ctrl-C reaches the runner alone, which then asks each worker to
@@ -113,12 +129,34 @@ def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
         )
 
 
+def _where(job: Job, display: Display) -> Job:
+    """The run that the job's process is at; those before it have ended."""
+    while job.followers:
+        result = job.folder.result()
+        if result is None or result == job.row_before:
+            break
+        _end(job, result, display)
+        following, *rest = job.followers
+        following.process, following.followers = job.process, rest
+        job.followers = []
+        job = following
+    return job
+
+
+def _end(job: Job, result: dict[str, Any] | None, display: Display) -> None:
+    job.done, job.fraction = True, 1.0
+    display.ended(job, result)
+
+
 def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
     """Whether the job's process ended; decides what becomes of the job."""
     assert job.process is not None
     status = job.process.poll()
     if status is None:
         return False
+    # It may have ended some since they were last looked at.
+    job = _where(job, display)
+    waiting[:0], job.followers = job.followers, []
     if status in (EXIT_CLAIMED, EXIT_STOPPED):
         # Another runner has it (its row will be there) or its worker was told to stop.
         job.not_before = time.monotonic() + _CLAIM_RETRY_SECONDS
@@ -129,8 +167,7 @@ def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
     if status != 0 and not job.folder.is_done():
         result = crash_row(job, status)
         job.folder.write_result(result)
-    job.done, job.fraction = True, 1.0
-    display.ended(job, result)
+    _end(job, result, display)
     return True
 
 

@@ -262,6 +262,7 @@ class Session:
                     data_root=self.data_root,
                     display=display,
                     deadline=deadline,
+                    short_tasks=self.suite.short_tasks,
                     **({} if stop_seconds is None else {"stop_seconds": stop_seconds}),
                 )
         except KeyboardInterrupt:

@@ -64,6 +64,7 @@ class Suite:
         prefers_gpu: without --device it takes the GPU where there is one.
         stop_seconds: how long its runs get to stop when time is up, which then is part of the
             budget; None: as long as a checkpoint may take, beyond it.
+        short_tasks: tasks of which one process does many in turn.
     """
 
     name: str
@@ -80,3 +81,4 @@ class Suite:
     options: Sequence[str] = ()
     prefers_gpu: bool = False
     stop_seconds: float | None = None
+    short_tasks: Sequence[str] = ()

@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "train": "suites.execute:train",
     "capacity": "suites.capacity_task:measure",
     "gpu_cap": "suites.gpu_memory_task:hold",
+    "gpu_compiled": "suites.gpu_throughput_task:measure_compiled",
     "gpu_machine": "suites.gpu_machine_task:measure",
     "gpu_memory": "suites.gpu_memory_task:measure",
     "gpu_prediction": "suites.gpu_memory_task:predict",

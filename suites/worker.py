@@ -1,6 +1,7 @@
 """One run in one process: ``python -m suites.worker FOLDER``; the runner starts these.
 
 Whatever happens to it ends as a row, or leaves a checkpoint from which the next worker goes on.
+Several folders are run one after the other, for runs that are shorter than a process's start.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ EXIT_FAILED = 77
 
 
 def main() -> int:
-    """Runs what the folder's spec says."""
+    """Runs what the folders' specs say."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--data-root")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--num-workers", type=int, help="data worker processes")
@@ -35,21 +36,52 @@ def main() -> int:
     if arguments.die_with is not None:
         _die_with(arguments.die_with)
     use_huge_pages()
-    folder = RunFolder(arguments.folder)
+    folder, *others = map(RunFolder, arguments.folders)
+    return _run_all(folder, others, arguments) if others else _claim_and_run(folder, arguments)
+
+
+def _run_all(first: RunFolder, others: Sequence[RunFolder], arguments: argparse.Namespace) -> int:
+    """One after the other, until one is stopped, or another worker has it."""
+    from suites.process_state import ProcessState
+
+    stop, state = _StopFlag(), ProcessState()
+    status = _claim_and_run(first, arguments, stop)
+    for folder in others:
+        if status or stop():
+            break
+        with folder.log_file.open("ab") as log:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+                os.dup2(log.fileno(), stream.fileno())
+        try:
+            state.restore()
+        except RuntimeError as error:
+            # A new process has the GPU again.
+            print(error, file=sys.stderr)
+            break
+        status = _claim_and_run(folder, arguments, stop)
+    else:
+        return status
+    return status or EXIT_STOPPED
+
+
+def _claim_and_run(
+    folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | None" = None
+) -> int:
     if arguments.claimed or arguments.rank:
-        return _run(folder, arguments)
+        return _run(folder, arguments, stop)
     try:
         # A worker whose runner was killed needs a moment to write its last checkpoint.
         with folder.claim(wait_seconds=10):
             if folder.is_done():
                 return 0
-            return _run(folder, arguments)
+            return _run(folder, arguments, stop)
     except Claimed:
         return EXIT_CLAIMED
 
 
-def _run(folder: RunFolder, arguments: argparse.Namespace) -> int:
-    stop = _StopFlag()
+def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | None" = None) -> int:
+    stop = stop or _StopFlag()
     started = time.time()
     if arguments.rank == 0:
         folder.write_state(status="starting", pid=os.getpid(), fraction=0.0)
