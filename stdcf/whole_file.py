@@ -27,6 +27,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # Of a write that fails the system does not say where it was to go.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -1,5 +1,6 @@
 """How every command ends: one line for a user's mistake, a traceback for a bug."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -16,6 +17,8 @@ SuiteArgument = Annotated[str | None, typer.Argument(help="The suite; default al
 ResultsBeside = Annotated[
     Path | None, typer.Option(help="Folder of runs beside those shipped; default results/local.")
 ]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 EXIT_ROWS_NOT_OK = 1
 EXIT_USER_ERROR = 2
@@ -42,6 +45,14 @@ def run(app: typer.Typer) -> NoReturn:
         sys.exit(EXIT_USER_ERROR)
     except _USAGE_ERROR as error:
         _say(error.format_message())
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _say(
+            f"{error.strerror}: {error.filename or 'a file'}; make room or choose another folder, "
+            "and give the same command again: what was finished is there"
+        )
         sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")

@@ -75,6 +75,8 @@ def _pictures(path: Path, channels: int) -> Iterator[np.ndarray]:
             if not container.streams.video:
                 raise BrokenVideo(path, "it holds no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise BrokenVideo(path, "nothing here decodes its codec")
             stream.codec_context.thread_count = 1
             packets = 0
             for packet in container.demux(stream):

@@ -76,6 +76,8 @@ class _Packets:
         self.path = path
         self.container = container
         self.stream = container.streams.video[0]
+        if self.stream.codec_context is None:
+            raise BrokenVideo(path, "nothing here decodes its codec")
         self.stream.codec_context.thread_count = 1
         listed: list[tuple[Any, bool]] = []
         shown: list[Any] = []

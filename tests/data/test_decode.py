@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from stdcf.data import seek
 from stdcf.data.decode import count_frames, decode_video
 from stdcf.data.resize import resize_area
 from stdcf.errors import UserError
@@ -107,9 +108,19 @@ def test_rotation_metadata_is_applied(real_data):
 
 
 def test_a_name_with_line_breaks_and_commands_to_the_terminal_stays_one_line(tmp_path):
-    file = tmp_path / "it's a \"name\"\n\x1b[31m ü.avi"
+    file = tmp_path / 'it\'s a "name"\n\x1b[31m ü.avi'
     file.write_bytes(b"no video")
     with pytest.raises(UserError) as raised:
         decode_video(file, (8, 8))
-    assert "it's a \"name\"\\n\\x1b[31m ü.avi" in str(raised.value)
+    assert 'it\'s a "name"\\n\\x1b[31m ü.avi' in str(raised.value)
     assert str(raised.value).isprintable()
+
+
+def test_a_codec_that_nothing_decodes_is_said(tmp_path, make_video):
+    file = tmp_path / "a.avi"
+    make_video(file)
+    file.write_bytes(file.read_bytes().replace(b"FMP4", b"zzzz").replace(b"fmp4", b"zzzz"))
+    with pytest.raises(UserError, match="nothing here decodes its codec"):
+        decode_video(file, (8, 8))
+    with pytest.raises(UserError, match="nothing here decodes its codec"):
+        seek.read_frames(file, lambda count: np.arange(1))

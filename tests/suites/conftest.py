@@ -1,5 +1,6 @@
 """A small data set, and a small suite on it: as a command of its own, or within the test."""
 
+import json
 import os
 import runpy
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ class SmallSuite:
     results: Path
     env: dict[str, str]
 
+    def anew(self, folder: Path, number: int = 0) -> "SmallSuite":
+        """With neither results nor decoded frames, in a folder."""
+        env = {**self.env, "STDCF_CACHE": str(folder / f"cache{number}")}
+        return replace(self, results=folder / f"results{number}", env=env)
+
     def arguments(self) -> list[str]:
         """Of `suites.run`."""
         words = ["kth_table2", "--dataset", "video_folder", "--data-root", str(self.root)]
@@ -158,6 +164,45 @@ def small_suite(video_root: Path, small_env: dict[str, str], tmp_path: Path) -> 
 def no_results(video_root: Path, small_env: dict[str, str]) -> SmallSuite:
     """A small suite to be given results of its own."""
     return SmallSuite(video_root, Path("nowhere"), small_env)
+
+
+@dataclass
+class Zygote:
+    """The process of zygote.py."""
+
+    process: subprocess.Popen
+
+    def ask(self, **words: Any) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        found: int = json.loads(self.process.stdout.readline())
+        return found
+
+    def start(self, suite: SmallSuite, *options: str, **env: str) -> int:
+        """The process id of a runner of the small suite."""
+        log = suite.results.with_suffix(".log")
+        env["STDCF_CACHE"] = suite.env["STDCF_CACHE"]
+        return self.ask(start=[*suite.arguments(), *options], out=str(log), env=env)
+
+    def wait(self, pid: int) -> int:
+        return self.ask(wait=pid)
+
+
+@pytest.fixture(scope="session")
+def zygote(small_env: dict[str, str]) -> Iterator[Zygote]:
+    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=small_env, cwd=REPOSITORY, **pipes)
+    yield Zygote(process)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    # It has nothing left to do, and its libraries take long to go by themselves.
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 @pytest.fixture(scope="session")

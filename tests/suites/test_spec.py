@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -154,6 +154,38 @@ def test_a_wrong_value_is_one_line_that_names_the_field(field: str, value: Any) 
         assert field in message
         assert "\n" not in message
         assert repr(value) in message
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=5,
+)
+
+
+FIELDS = [*RunSpec.model_fields, *(f"stages.0.{name}" for name in Stage.model_fields)]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@settings(max_examples=15)
+@given(value=JSON)
+def test_any_value_of_any_field_is_taken_or_refused_by_name(field: str, value: Any) -> None:
+    content = json.loads(SPEC.model_dump_json())
+    if field.startswith("stages."):
+        content["stages"][0][field.rpartition(".")[2]] = value
+    else:
+        content[field] = value
+    try:
+        spec = parse_spec(json.dumps(content))
+    except UserError as error:
+        message = str(error)
+    else:
+        # What is taken keeps its meaning in its file.
+        assert parse_spec(spec.model_dump_json()).run_id == spec.run_id
+        return
+    assert message.isprintable()
+    assert field.rpartition(".")[2] in message
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize(

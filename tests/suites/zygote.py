@@ -11,7 +11,7 @@ Started with a folder of videos; one JSON a line says what to do:
 Of the environment, BOUNDARY="worker 3" kills the worker, and the runner with it, at the third of
 the moments just before or after a file is synced or renamed; "runner 3" the runner alone. AS_BYTES
 limits the address space of workers beyond what they have at their start; NOTES names a file that
-gets a line for every row that a worker writes.
+gets a line for every row that a worker writes; CUDA_ERROR a layer whose runs end in one.
 """
 
 import json
@@ -84,7 +84,9 @@ def fork(main: Callable[[], Any], out: Path, env: dict[str, str]) -> int:
         )
         for number, file in enumerate((files[0], files[1], files[1])):
             os.dup2(file, number)
-        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "r" if n == 0 else "w") for n in range(3))
+        # Those of before may go, and must not close these then.
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
         status = main()
     except SystemExit as ended:
         status = ended.code
@@ -110,6 +112,8 @@ def start_worker(job: runner.Job, device: str, data_root: str | None) -> Forked:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         if "NOTES" in os.environ:
             _note_rows(Path(os.environ["NOTES"]))
+        if os.environ.get("CUDA_ERROR") == job.spec.layer:
+            suites.execute.Trainer = no_gpu  # type: ignore[assignment,misc]
         sys.argv = ["worker", *arguments]
         return worker.main()
 
@@ -126,6 +130,10 @@ def run_suite(arguments: list[str]) -> None:
     _die_at_boundary("runner")
     sys.argv = ["suites.run", *arguments]
     run(suites.run.app)
+
+
+def no_gpu(*_: Any, **__: Any) -> None:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 def _note_rows(notes: Path) -> None:
