@@ -110,8 +110,8 @@ def write_row(folder: RunFolder, row: dict[str, Any], job: str | None = None) ->
     spec = folder.spec()
     where = f"job {job}: " if job else ""
     fields = {"status": row["status"], "reason": f"{where}{row['reason']}"}
-    device = {"device": spec.device}
-    folder.write_result(header(spec, "cpu") | device | row | fields | counts(folder))
+    own = {"device": spec.device, "cap_bytes": spec.cap_bytes}
+    folder.write_result(header(spec, "cpu") | own | row | fields | counts(folder))
 
 
 def log_of(attempt: Attempt | None) -> str:

@@ -98,10 +98,22 @@ class ClusterView:
         for i in gone:
             run = found[i]
             assert run.record is not None
-            state = states.get(_id_of(run) or "")
+            state = states.get(_id_of(run) or "") or self._cancelled_unstarted(run)
             if _is_settled(run, state) and record_end(run.folder, run.record.name, state=state):
                 found[i] = self.find(run.folder)
         return found
+
+    def _cancelled_unstarted(self, run: ClusterRun) -> str | None:
+        """SLURM's word for a job that was taken out of an array which waits still.
+
+        The controller has no record of one that never was more than a number in its array.
+        """
+        if run.record is None or run.job_id is None or _last_attempt(run) is not None:
+            return None
+        array = run.job_id.partition("_")[0]
+        waits = any(other.partition("_")[0] == array for other in self.jobs)
+        log = Submission(run.record.folder).log(run.record.index, array)
+        return "CANCELLED" if waits and not log.exists() else None
 
 
 def _is_gone(run: ClusterRun) -> bool:

@@ -75,14 +75,21 @@ def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict)
         record = records[folder.path]
         state, detail = queued.get(folder.path) or describe(folder)
         words = [spec.model if several_models else "", spec.layer, spec.mode]
-        row = [spec.setting, " ".join(w for w in words if w), str(spec.seed), state, detail]
+        row = [" ".join(w for w in words if w), str(spec.seed), state, detail]
         row += [record.needs if record else "–"] if on_cluster else []
         body.append([*row, spec.run_id])
-    columns = ["Setting", "Row", "Seed", "State", "Where", "Run"]
+    ok = sum(row[2] == "ok" for row in body)
+    columns = ["Row", "Seed", "State", "Where", "Run"]
     if on_cluster:
-        columns.insert(5, "Asks for")
+        columns.insert(4, "Asks for")
+    settings = [spec.setting for spec in specs]
+    if len(set(settings)) > 1:
+        columns.insert(0, "Setting")
+        body = [[setting, *row] for setting, row in zip(settings, body, strict=True)]
+    else:
+        notes.insert(0, f"setting: {settings[0]}")
     Table(
-        title=f"{name}: {sum(row[3] == 'ok' for row in body)} of {len(body)} runs ok in {root}",
+        title=f"{name}: {ok} of {len(body)} runs ok in {root}",
         columns=columns,
         rows=body,
         notes=notes,

@@ -85,7 +85,7 @@ def test_cancelled_and_killed_runs_say_so_and_are_sent_again(grid: Any) -> None:
     assert "killed by SIGKILL" in grid.wait_for_row(1, "error")["reason"]
     assert "the job ended without a row (exit status" in grid.wait_for_row(2, "error")["reason"]
     grid.wait_for_row(3, "cancelled")
-    states = [line.split()[4] for line in out.splitlines() if "stdcf full" in line]
+    states = [line.split()[3] for line in out.splitlines() if "stdcf full" in line]
     assert states == ["cancelled", "error", "error", "cancelled"]
 
     status, out, err = grid.module("status", "--resubmit", "failed")

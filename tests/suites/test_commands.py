@@ -226,7 +226,7 @@ def test_status_of_every_state(
         code, out, err = call(status, "kth_table2", "--results", tmp_path)
     assert (code, err) == (0, "")
     assert f"1 of 7 runs ok in {tmp_path}" in out.replace("\n", "")
-    found = {line.split()[3]: line for line in out.splitlines() if "regular full" in line}
+    found = {line.split()[2]: line for line in out.splitlines() if "regular full" in line}
     expected = ("waiting", "running", "stopped", "ok", "nan", "error", "running")
     for seed, state in enumerate(expected):
         assert state in found[str(seed)].split(), found
