@@ -26,7 +26,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     with style.figure_style():
         import matplotlib.pyplot as plt
 
-        layers = [layer for layer in style.LAYER_NAMES if any(r["layer"] == layer for r in itsl)]
+        layers = style.in_order([row["layer"] for row in itsl])
         figure, panels = plt.subplots(
             1,
             len(layers),
@@ -59,7 +59,7 @@ def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
     own = [row for row in rows if row["layer"] == layer and row["status"] == "ok"]
     itsl = [row for row in own if row["mode"] == "itsl"]
     full = [100 * row["accuracy"] for row in own if row["mode"] == "full"]
-    colour = style.LAYER_COLOURS[layer]
+    colour = style.colour(layer)
     stages = [stage["stage"] for stage in itsl[0]["stages"]]
     curves = [[100 * stage["accuracy"] for stage in row["stages"]] for row in itsl]
     found = [estimate(values) for values in zip(*curves, strict=True)]
@@ -70,7 +70,7 @@ def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
         [e.mean for e in found],
         yerr=[e.half_width or 0.0 for e in found],
         color=colour,
-        marker=style.LAYER_MARKERS[layer],
+        marker=style.marker(layer),
         markersize=5,
         capsize=2,
         elinewidth=1,
@@ -87,4 +87,4 @@ def _panel(axes: "Axes", layer: str, rows: Sequence[Row]) -> None:
         )
     axes.set_xticks(range(len(stages)), stages)
     axes.margins(x=0.12, y=0.15)
-    axes.set_title(f"{style.LAYER_NAMES[layer]} (n={len(curves)})", loc="left")
+    axes.set_title(f"{style.plain(style.layer_name(layer))} (n={len(curves)})", loc="left")

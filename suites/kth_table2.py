@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stdcf.errors import UserError
 from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from suites import style
 from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
 from suites.spec import PublishedSetting, RunSpec
 from suites.suite import Request, Row, Suite
@@ -78,6 +79,10 @@ def schedules(epochs: int, rate_falls_after: float = 0.5) -> dict[str, tuple[Sta
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """Every row for the first seed, then for the next: an unfinished table is still a whole one."""
+    # Here, so that tables and figures need no torch.
+    from suites import catalog
+
+    layers = style.in_order([*LAYERS, *catalog.LAYERS])
     profile = PROFILES[request.profile]
     by_mode = schedules(request.epochs or profile.epochs, profile.rate_falls_after)
     num_seeds = profile.seeds if request.seeds is None else request.seeds
@@ -107,7 +112,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
         )
         for seed in range(num_seeds)
         for mode in (*MODES, *CONTROLS)
-        for layer in LAYERS
+        for layer in layers
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from suites import cells
 from suites.published import number, published
-from suites.style import LAYER_NAMES
+from suites.style import in_order, layer_name
 from suites.suite import Row
 from suites.table import Table
 
@@ -26,22 +26,26 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     """Accuracy with the controls, cost, and memory in the paper's setting, of one setting."""
     groups = {
         (layer, mode): [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
-        for layer in LAYERS
+        for layer in in_order([*LAYERS, *(row["layer"] for row in rows)])
         for mode in (*MODES, *CONTROLS)
     }
     return [_accuracy(groups, rows), _cost(groups, rows), _published_memory(groups)]
 
 
+def _layers(groups: Groups) -> list[str]:
+    return list(dict.fromkeys(layer for layer, _ in groups))
+
+
 def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
     body = []
     for mode in (*MODES, *CONTROLS):
-        for layer in LAYERS:
+        for layer in _layers(groups):
             group = groups[layer, mode]
             one = _first_ok(group)
             difference = cells.paired_difference(group, groups[layer, "full"])
             body.append(
                 [
-                    LAYER_NAMES[layer] + _mark(group),
+                    layer_name(layer) + _mark(group),
                     MODE_NAMES[mode],
                     " / ".join(one["train_shapes"]) if one else "–",
                     cells.percent(group),
@@ -82,12 +86,12 @@ def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
 def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
     body = []
     for mode in MODES:
-        for layer in LAYERS:
+        for layer in _layers(groups):
             group = groups[layer, mode]
             one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
             body.append(
                 [
-                    LAYER_NAMES[layer] + _mark(group),
+                    layer_name(layer) + _mark(group),
                     MODE_NAMES[mode],
                     f"{one['params']:,}" if one else "–",
                     cells.millions(one.get("macs")),
@@ -129,13 +133,13 @@ def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
 def _published_memory(groups: Groups) -> Table:
     body = []
     for mode in MODES:
-        for layer in LAYERS:
+        for layer in _layers(groups):
             group = groups[layer, mode]
             one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
             paper_mib = number(_published(layer, mode), "peak_memory_mib")
             body.append(
                 [
-                    LAYER_NAMES[layer] + _mark(group),
+                    layer_name(layer) + _mark(group),
                     MODE_NAMES[mode],
                     cells.mib(one.get("predicted_published_peak_bytes")),
                     cells.fixed(paper_mib, 1),
@@ -205,7 +209,7 @@ def provenance_notes(rows: Sequence[Row]) -> list[str]:
 
 def _difference_notes(groups: Groups) -> list[str]:
     notes = []
-    for layer in LAYERS:
+    for layer in _layers(groups):
         itsl = groups[layer, "itsl"]
         against = {
             mode: cells.paired_difference(itsl, groups[layer, mode]) for mode in ("full", *CONTROLS)
@@ -220,7 +224,7 @@ def _difference_notes(groups: Groups) -> list[str]:
             found = against[mode]
             left = "unknown (not run)" if found is None else cells.with_interval(found, sign=True)
             parts.append(f"{left} {words}")
-        notes.append(f"{LAYER_NAMES[layer]}: ITSL's difference is " + ", ".join(parts))
+        notes.append(f"{layer_name(layer)}: ITSL's difference is " + ", ".join(parts))
     return notes
 
 

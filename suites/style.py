@@ -40,6 +40,11 @@ def marker(layer: str) -> str:
     return LAYER_MARKERS.get(layer) or _OTHER_MARKERS[_place(layer, _OTHER_MARKERS)]
 
 
+def layer_name(layer: str) -> str:
+    """The layer's name in tables; one that the paper does not have is called what it is here."""
+    return LAYER_NAMES.get(layer, layer)
+
+
 def in_order(layers: Sequence[str]) -> list[str]:
     """Each layer once: the paper's in the paper's order, then the others by name."""
     known = list(LAYER_NAMES)

@@ -67,8 +67,11 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_one_layer_one_seed_no_full_size_row(tmp_path: Path) -> None:
     rows = [row("stdcf", "itsl", 0, synthetic=True), row("rank1", "itsl", 0, status="nan")]
+    # One that the paper does not have.
+    rows.append(row("my_own", "itsl", 0))
     said = text_of(figure5.draw(rows, tmp_path)[1])
     assert "STDCF (n=1)" in said
+    assert "my_own (n=1)" in said
     assert "Rank-1" not in said
     assert "SYNTHETIC" in said
 

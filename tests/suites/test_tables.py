@@ -96,6 +96,14 @@ def test_no_rows_are_a_whole_table_that_is_not_run() -> None:
         assert all(len(line) == len(table.columns) for line in table.rows)
 
 
+def test_a_layer_that_the_paper_does_not_have_has_its_rows_too() -> None:
+    accuracy, _, memory = tables([*every(), row("my_own", "full", 0)])
+    assert len(accuracy.rows) == (len(LAYERS) + 1) * (len(MODES) + len(CONTROLS))
+    assert accuracy.rows[3][0] == "my_own"
+    assert (accuracy.rows[3][5], memory.rows[3][3]) == ("–", "–")
+    assert "not run" in accuracy.rows[7]
+
+
 def test_published_columns_are_the_papers() -> None:
     """Also while nothing was run."""
     with PUBLISHED.open(newline="") as file:
