@@ -1,11 +1,16 @@
 """A machine with the required packages alone, and data that is decoded already."""
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from suites.store import REPOSITORY
 
 ABSENT = (
     "av",
@@ -20,15 +25,20 @@ ABSENT = (
 )
 
 
-@pytest.mark.slow
-def test_a_suite_trains_without_the_optional_packages(
-    small_suite: Any, undisturbed: Any, tmp_path: Path
-) -> None:
+def without_packages(tmp_path: Path) -> str:
+    """A PYTHONPATH by which the packages cannot be imported."""
     absent = tmp_path / "absent"
     absent.mkdir()
     for package in ABSENT:
         (absent / f"{package}.py").write_text(f"raise ImportError('no {package} here')\n")
-    path = os.pathsep.join(filter(None, [str(absent), os.environ.get("PYTHONPATH")]))
+    return os.pathsep.join(filter(None, [str(absent), os.environ.get("PYTHONPATH")]))
+
+
+@pytest.mark.slow
+def test_a_suite_trains_without_the_optional_packages(
+    small_suite: Any, undisturbed: Any, tmp_path: Path
+) -> None:
+    path = without_packages(tmp_path)
     # `undisturbed` has decoded the videos into the cache that both use.
     bare = replace(small_suite, env={**small_suite.env, "PYTHONPATH": path})
     status, out, err = bare.start().end()
@@ -39,3 +49,26 @@ def test_a_suite_trains_without_the_optional_packages(
 
     assert without_fvcore(bare.measured()) == without_fvcore(undisturbed.measured())
     assert all(row["fvcore_macs"] is None for row in bare.measured())
+
+
+@pytest.mark.slow
+def test_gpu_evidence_without_a_gpu_ends_within_a_minute(tmp_path: Path) -> None:
+    tar = tmp_path / "rows.tar"
+    words = ["gpu_evidence", "--device", "cpu", "--profile", "quick", "--budget-minutes", "1"]
+    words += ["--results", str(tmp_path / "results"), "--archive", str(tar)]
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "suites.run", *words],
+        env={**os.environ, "PYTHONPATH": without_packages(tmp_path)},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert time.monotonic() - started < 60
+    # A slow machine leaves runs for the next call.
+    assert (done.returncode in (0, 1), done.stderr) == (True, "")
+    assert "1-machine seed 0: copy" in done.stdout
+    assert "NO GPU took part: nothing here was measured on one" in done.stdout
+    assert done.stdout.count("skipped: needs a GPU") == 5
+    assert tar.exists()
