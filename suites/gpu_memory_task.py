@@ -140,6 +140,7 @@ def _drawn(network: str) -> nn.Module:
 
 def _measured(one: Case, device: str, batch: int | None = None) -> dict[str, Any]:
     step = step_arguments(one if batch is None else {**one, "batch": batch})
+    _release()
     report = measure_peak(partial(build_case, one), device=device, **step)
     return {
         "batch": step["input_shape"][0],
@@ -207,6 +208,8 @@ def _release() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
+        # They would count for the first step of a process alone.
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
 
 
