@@ -187,6 +187,11 @@ def _start_lab(folder: Path, **options: Any) -> Any:
     return lab
 
 
+def _on(lab: Any, env: dict[str, str]) -> dict[str, str]:
+    """An environment whose SLURM is the lab's, whatever cluster the caller's is of."""
+    return {**env, "SLURM_CONF": lab.env["SLURM_CONF"], "PATH": lab.env["PATH"]}
+
+
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of four videos, as video_folder takes them."""
@@ -218,7 +223,7 @@ def large_grid(
 ) -> Iterator[Grid]:
     """A hundred runs, sent to a cluster of their own, where they go on beside the other tests."""
     lab = _start_lab(tmp_path_factory.mktemp("large") / "slurm")
-    env = {**lab.env, **small_env, "PATH": lab.env["PATH"]}
+    env = _on(lab, small_env)
     grid = Grid(lab, videos, tmp_path_factory.mktemp("large_results"), env, seeds=100)
     status, out, err = grid.slurm(
         "--cluster-option", "max_array_size=64", "--yes", "--workers", "3"
@@ -232,7 +237,7 @@ def large_grid(
 @pytest.fixture
 def grid(lab: Any, videos: Path, small_env: dict[str, str], tmp_path: Path) -> Iterator[Grid]:
     """A suite with a results folder of its own; its jobs end with the test."""
-    env = {**lab.env, **small_env, "PATH": lab.env["PATH"]}
+    env = _on(lab, small_env)
     yield Grid(lab, videos, tmp_path / "results", env)
     subprocess.run(["scancel", "--user=root"], env=env, check=False)
     for node, state in lab.node_states().items():
