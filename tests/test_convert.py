@@ -4,7 +4,7 @@ import io
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -72,10 +72,14 @@ def test_no_random_start_fits_better_by_descent(m: int, n: int, seed: int) -> No
 @given(
     kernel=st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(2, 4)),
     seed=st.integers(0, 999),
-    data=st.data(),
+    m=st.integers(1, 12),
+    n=st.integers(1, 4),
 )
+# Of these the iteration that begins with the spatial atoms ends in a worse optimum.
+@example(kernel=(3, 2, 2), seed=1, m=1, n=1)
+@example(kernel=(4, 2, 2), seed=5, m=2, n=1)
 def test_the_fit_is_no_worse_than_tensorlys_partial_tucker(
-    kernel: tuple[int, int, int], seed: int, data: st.DataObject
+    kernel: tuple[int, int, int], seed: int, m: int, n: int
 ) -> None:
     """On the same ranks, and its iteration as close to convergence as it goes."""
     tensorly = pytest.importorskip("tensorly")
@@ -83,7 +87,7 @@ def test_the_fit_is_no_worse_than_tensorlys_partial_tucker(
 
     conv = _conv(kernel, seed)
     k_t, k_s = kernel[0], kernel[1] * kernel[2]
-    m, n = data.draw(st.integers(1, k_s)), data.draw(st.integers(1, k_t))
+    m, n = min(m, k_s), min(n, k_t)
     _, errors = decompose(conv, m, n)
     weight_XTS = conv.weight.detach().reshape(24, k_t, k_s)
     with tensorly.backend_context("pytorch"):

@@ -1,5 +1,6 @@
 """The CPU kernel as an operator: torch's own checks, what its results depend on, no compiler."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,32 @@ def test_nothing_unwritten_is_read(
     request.getfixturevalue("filled")
     for a, b in zip(everything(layer, x), expected, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("channels", [16, 21, 64])
+def test_maps_in_bfloat16_are_rounded_as_torch_rounds(channels: int) -> None:
+    """To nearest, ties to even; what is infinite or no number stays so."""
+    torch.manual_seed(0)
+    layer = STDCFConv3d(
+        channels, channels, 1, num_spatial_atoms=1, num_temporal_atoms=1, plan="factored",
+        bias=False, dtype=torch.bfloat16,
+    )  # fmt: skip
+    with torch.no_grad():
+        # Each output channel is one map, x·ψ, for 1 is exact.
+        layer.coefficients.copy_(torch.eye(channels)[..., None])
+        layer.temporal_atoms.fill_(1)
+        layer.spatial_atoms.fill_(1.0078125)
+        x = torch.randn(2, channels, 3, 8, 8).bfloat16()
+        x[0, 0, 0, 0, :2] = torch.tensor([3.3895e38, -3.3895e38])
+        # 1 + 2⁻⁷ times odd numbers below 2⁷ lies halfway between two of 8 bits, or near.
+        x[1, -1] = torch.arange(192).view(3, 8, 8)
+        expected = (x.float() * 1.0078125).bfloat16()
+        assert expected[0, 0, 0, 0, :2].tolist() == [math.inf, -math.inf]
+        # In the other channels it is multiplied by 0.
+        expected[0, 1:, 0, 0, :2] = math.nan
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=0, equal_nan=True)
+        x.view(torch.int16)[0, 0, 0, 0, 2] = 0x7F81
+        assert layer(x)[0, :, 0, 0, 2].isnan().all()
 
 
 @pytest.mark.usefixtures("threads")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -12,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
+from stdcf.layers.cpu import fused as fused_plan
 from stdcf.layers.cpu.library import library
 from stdcf.layers.plans import PLANS
 from stdcf.memory import LifeTracker
@@ -87,6 +90,19 @@ def tracked_peak(layer: nn.Module, x: Tensor) -> int:
     return tracker.peak_bytes
 
 
+def products_of(work: Callable[[], None]) -> list[tuple[Any, ...]]:
+    """The arguments of the fused plan's matrix products, tensors of their own."""
+    multiply, found = fused_plan._multiply, []
+
+    def note(a: Tensor, b: Tensor, out: Tensor, add: bool = False) -> None:
+        found.append((a.clone(), b.clone(), out.clone(), add))
+        multiply(a, b, out, add)
+
+    with patch.object(fused_plan, "_multiply", note):
+        work()
+    return found
+
+
 @pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -104,12 +120,12 @@ def test_prediction_tracker_and_allocator_agree_on_the_fused_plan(
         predicted = tracked_peak(*make())
     assert predicted == real
     layer, x = make()
-    step(layer, x)()
+    products = products_of(step(layer, x))
     allocated = allocator_peak(step(layer, x))
-    # Besides the scratch memory there are small copies; oneDNN's matrix product of bfloat16 packs
-    # its operands, which is not modelled and 6% of this small layer.
-    bound = 1.08 if dtype == torch.bfloat16 else 1.05
-    assert real <= allocated <= bound * real
+    # What a matrix product takes within itself depends on the CPU: oneDNN's packs bfloat16
+    # operands, where there is AMX into its tiles. Besides there are small copies.
+    within = max(allocator_peak(partial(fused_plan._multiply, *product)) for product in products)
+    assert real <= allocated <= 1.01 * real + within
     # The output, its gradient and x's, and then the scratch memory.
     assert real > 3.25 * x.numel() * x.element_size()
 

@@ -10,6 +10,9 @@ Algorithms, §3.1). Whatever the order of contraction, n is at most the number o
 added one after another, and the judge, in float64, computes the absolute expression as well.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +35,15 @@ Triple = tuple[int, int, int]
 NAMES = ("output", "x", "coefficients", "spatial", "temporal", "bias")
 # Half the distance from 1 to the next number.
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
+# Of oneDNN's bfloat16 convolutions those for AMX and for AVX-512 without its bfloat16 instructions
+# are wrong at odd shapes: they multiply what was in memory before, and with AMX some crash the
+# process (oneDNN 3.12 in torch 2.15; F.conv3d by itself shows it).
+SOUND_INSTRUCTIONS = ("AVX2", "AVX512_CORE_BF16")
+SOUND_BFLOAT16 = (
+    os.environ.get("ONEDNN_MAX_CPU_ISA") in SOUND_INSTRUCTIONS
+    or not torch.cpu._is_avx512_supported()
+    or (torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported())
+)
 
 
 @dataclass(frozen=True)
@@ -169,13 +181,17 @@ def dense(tensors: list[Tensor], grad: Tensor, options: dict[str, Any]) -> list[
     return [y.detach(), *torch.autograd.grad(y, leaves, grad.double())]
 
 
-def runs(layer: STDCFConv3d) -> Iterator[str]:
-    """Sets each plan in turn, the factored one with the CPU's kernel and without."""
+def runs(layer: STDCFConv3d, *, torch_convolves: bool = True) -> Iterator[str]:
+    """Sets each plan in turn, the factored one with the CPU's kernel and without.
+
+    torch_convolves: False leaves out those that rest on torch's convolution.
+    """
     for layer.plan in PLANS:
         if layer.plan == "factored" and library() is not None:
             yield "factored, fused"
-        with without_kernel():
-            yield layer.plan
+        if torch_convolves:
+            with without_kernel():
+                yield layer.plan
 
 
 @contextmanager
@@ -205,14 +221,15 @@ def assert_bounded(case: Case, dtype: torch.dtype, autocast: bool = False) -> No
         steps = case.summands() * UNIT[dtype]
         gamma = steps / (1 - steps)
     assert gamma < 0.1
-    for run in runs(layer):
+    for run in runs(layer, torch_convolves=dtype != torch.bfloat16 or SOUND_BFLOAT16):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             y = layer(tensors[0])
         assert y.dtype == dtype
         got = [y, *torch.autograd.grad(y, tensors, grad)]
         for name, a, b, bound in zip(NAMES, got, expected, bounds, strict=False):
             assert a.shape == b.shape
-            off = (a.detach().double() - b).abs() > gamma * bound
+            # What is no number is off as well.
+            off = ~((a.detach().double() - b).abs() <= gamma * bound)
             assert not off.any(), f"{run}: {name} beyond its bound at {off.sum()} of {off.numel()}"
 
 
@@ -237,6 +254,19 @@ def test_float32(case: Case) -> None:
 def test_bfloat16(case: Case, autocast: bool) -> None:
     assume(case.torch_differentiates())
     assert_bounded(case, torch.bfloat16, autocast)
+
+
+@pytest.mark.skipif(SOUND_BFLOAT16, reason="test_bfloat16 has run every plan")
+def test_bfloat16_of_every_plan() -> None:
+    """`test_bfloat16` in a process of its own, for oneDNN asks once what it may use."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_bfloat16"],
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": SOUND_INSTRUCTIONS[0]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
