@@ -53,8 +53,14 @@ def statuses(rows: Sequence[Row]) -> str:
 
 def paired_difference(a: Sequence[Row], b: Sequence[Row]) -> Estimate | None:
     """a − b in points of accuracy over the seeds that both have; None if there is none."""
+    points = paired_points(a, b)
+    return estimate(points) if points else None
+
+
+def paired_points(a: Sequence[Row], b: Sequence[Row]) -> list[float]:
+    """a − b in points of accuracy, for each seed that both have."""
     first, second = (
         {row["seed"]: row["accuracy"] for row in rows if row["status"] == "ok"} for rows in (a, b)
     )
     shared = sorted(first.keys() & second.keys())
-    return estimate([100 * (first[s] - second[s]) for s in shared]) if shared else None
+    return [100 * (first[s] - second[s]) for s in shared]

@@ -162,6 +162,13 @@ def test_targets_are_met_at_and_beyond_them(off: float, met: str) -> None:
             assert cell(rows, mode, "Target") == f"≤ −{points}"
 
 
+def test_a_target_is_met_by_every_seed_or_not_met() -> None:
+    rows = [row("full_clip", 0.9, seed=seed) for seed in (0, 1)]
+    rows += [row("half_size", accuracy, seed=seed) for seed, accuracy in enumerate((0.6, 0.86))]
+    assert cell(rows, "half_size", "Met") == "no"
+    assert cell(rows, "full_clip", "Met") == "yes"
+
+
 def test_differences_are_paired_by_seed() -> None:
     full, half = [0.90, 0.80, 0.70], [0.84, 0.75, 0.66]
     rows = [row("full_clip", a, seed) for seed, a in enumerate(full)]
