@@ -109,14 +109,18 @@ def _curves(axes: "Axes", ok: Sequence[Row]) -> None:
                 label=f"{FAMILIES[family]}, {'random' if filled else 'trained'}",
                 zorder=3,
             )
-            for x, y, text in points if filled else ():
+            for i, (x, y, text) in enumerate(points if filled else ()):
+                # Of two points side by side the first is named on the other side.
+                close = i + 1 < len(points) and points[i + 1][0] - x < 3
                 axes.annotate(
                     text,
                     (x, y),
                     textcoords="offset points",
-                    xytext=(4, 4),
+                    xytext=(-5, -9) if close else (4, 4),
+                    ha="right" if close else "left",
                     fontsize=7,
                 )
+    axes.set_xlim(right=112)
     axes.set_ylim(bottom=-4)
     axes.set_xlabel("Parameters, % of the dense filter's")
     axes.set_ylabel("Error of the best fit, %")
