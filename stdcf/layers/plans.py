@@ -25,12 +25,17 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from stdcf.layers.checks import check_type
+from stdcf.layers.composed import (
+    ComposedConv3d,
+    Parameters,
+    compose,
+    convolution_backward,
+    convolve,
+)
 from stdcf.layers.cpu.atoms import DTYPES
 from stdcf.layers.cpu.library import library
 from stdcf.layers.layout import layout_of
 from stdcf.layers.padding import Triple
-
-Parameters = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,6 @@ class Plan:
     maps: Callable[[Tensor, Parameters, Options], Tensor] | None
     weight: Callable[[Parameters], Tensor]
     last: Callable[[Options], Options]
-
-
-def compose(parameters: Parameters) -> Tensor:
-    """The dense filter, [C_out, C_in/groups, kT, kH, kW] (Eq. 2)."""
-    coefficients, spatial, temporal = parameters
-    m, n = spatial.shape[0], temporal.shape[0]
-    atoms = temporal.view(1, n, -1, 1, 1) * spatial.view(m, 1, 1, *spatial.shape[1:])
-    weight = coefficients.flatten(0, 1) @ atoms.reshape(m * n, -1)
-    return weight.view(*coefficients.shape[:2], -1, *spatial.shape[1:])
 
 
 def _spatial_maps(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Tensor:
@@ -162,6 +158,8 @@ def run_plan(
         return _run(PLANS[name], x_BCTHW, parameters, bias, options)
     # What autocast makes of the input is kept, as by nn.Conv3d, and not the input itself.
     x_BCTHW = x_BCTHW.to(compute_dtype(x_BCTHW))
+    if name == "composed":
+        return ComposedConv3d.apply(x_BCTHW, *parameters, bias, options)
     return _Recomputed.apply(x_BCTHW, *parameters, bias, options, PLANS[name])
 
 
@@ -190,10 +188,7 @@ def _run(
     plan: Plan, x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
 ) -> Tensor:
     maps = x_BCTHW if plan.maps is None else plan.maps(x_BCTHW, parameters, options)
-    last = plan.last(options)
-    return F.conv3d(
-        maps, plan.weight(parameters), bias, last.stride, last.padding, last.dilation, last.groups
-    )
+    return convolve(maps, plan.weight(parameters), bias, plan.last(options))
 
 
 def _fused(
@@ -269,7 +264,7 @@ class _Recomputed(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         parameters = (coefficients, spatial, temporal)
-        if plan.maps is None or len(x_BCTHW) < 2:
+        if len(x_BCTHW) < 2:
             return _run(plan, x_BCTHW, parameters, bias, options)
         out = None
         for index, one in enumerate(x_BCTHW.split(1)):
@@ -322,10 +317,7 @@ def _pull(
     leaves = _leaf(parameters[0]), _leaf(parameters[1]), _leaf(parameters[2])
     weight = plan.weight(leaves)
     last = plan.last(options)
-    if plan.maps is None:
-        needs = (x_BCTHW.requires_grad, weight.requires_grad)
-        grad_x, grad_weight = _convolution_backward(grad, x_BCTHW, weight, last, needs)
-        return [grad_x, *_vjp(weight, leaves, grad_weight)]
+    assert plan.maps is not None
     whole = torch.empty_like(x_BCTHW, memory_format=layout_of(x_BCTHW))
     grad_weight = None
     sums: list[Tensor | None] = [None] * 3
@@ -334,7 +326,7 @@ def _pull(
         maps = plan.maps(one, leaves, options)
         needs = (maps.requires_grad, weight.requires_grad)
         grad_one = grad[index : index + 1]
-        grad_maps, more = _convolution_backward(grad_one, maps, weight, last, needs)
+        grad_maps, more = convolution_backward(grad_one, maps, weight, last, needs)
         grad_weight = _sum(grad_weight, more)
         grad_clip, *by_maps = _vjp(maps, (one, *leaves), grad_maps)
         sums = [_sum(a, b) for a, b in zip(sums, by_maps, strict=True)]
@@ -345,29 +337,6 @@ def _pull(
     by_weight = _vjp(weight, leaves, grad_weight)
     grads = [_sum(a, b) for a, b in zip(sums, by_weight, strict=True)]
     return [whole if x_BCTHW.requires_grad else None, *grads]
-
-
-def _convolution_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, options: Options, needs: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of a convolution's input and filter, in the types that those have."""
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        grad,
-        x.detach().to(grad.dtype),
-        weight.detach().to(grad.dtype),
-        None,
-        options.stride,
-        options.padding,
-        options.dilation,
-        False,
-        (0, 0, 0),
-        options.groups,
-        (*needs, False),
-    )
-    return (
-        None if grad_x is None else grad_x.to(x.dtype),
-        None if grad_weight is None else grad_weight.to(weight.dtype),
-    )
 
 
 def _leaf(parameter: Tensor) -> Tensor:

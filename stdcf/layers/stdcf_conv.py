@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from stdcf.layers import auto
 from stdcf.layers.atoms import INITS, reset_bias_
 from stdcf.layers.checks import check_size
+from stdcf.layers.composed import Parameters, compose
 from stdcf.layers.padding import (
     PADDING_MODES,
     Triple,
@@ -18,7 +19,7 @@ from stdcf.layers.padding import (
     padding_for_extent,
     triple,
 )
-from stdcf.layers.plans import PLANS, Options, Parameters, compose, run_plan
+from stdcf.layers.plans import PLANS, Options, run_plan
 
 
 class STDCFConv3d(nn.Module):
