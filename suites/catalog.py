@@ -9,7 +9,15 @@ from torch import nn
 
 from baselines.layers import Rank1Conv3d
 from baselines.models import create_baseline, list_baselines
-from stdcf.data import kinetics, kth, something, synthetic_actions, video_folder, weizmann
+from stdcf.data import (
+    kinetics,
+    kth,
+    something,
+    synthetic_actions,
+    tr_mnist,
+    video_folder,
+    weizmann,
+)
 from stdcf.data.cache import Progress
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
@@ -35,6 +43,7 @@ DATASETS: dict[str, Callable[..., VideoData]] = {
     "something_v2": partial(something.load, 2),
     "video_folder": video_folder.load,
     "synthetic_actions": synthetic_actions.load,
+    "tr_mnist": tr_mnist.load,
 }
 
 

@@ -42,6 +42,21 @@ def build_model(spec: RunSpec, num_classes: int, in_channels: int) -> nn.Module:
     )
 
 
+def open_data(spec: RunSpec, data_root: str | None) -> VideoData:
+    """The clips that the run was made for.
+
+    Raises:
+        UserError: if they are not there, or are others by now.
+    """
+    data = load_dataset(spec.dataset, data_root, **spec.dataset_options)
+    if data.manifest != spec.manifest:
+        raise UserError(
+            f"the clips of {spec.dataset} are not those that this run was made for; "
+            "start the suite again to make runs for the present ones"
+        )
+    return data
+
+
 def train(
     folder: RunFolder,
     *,
@@ -57,12 +72,7 @@ def train(
     """
     spec = folder.spec()
     torch.set_num_threads(spec.threads)
-    data = load_dataset(spec.dataset, data_root, **spec.dataset_options)
-    if data.manifest != spec.manifest:
-        raise UserError(
-            f"the clips of {spec.dataset} are not those that this run was made for; "
-            "start the suite again to make runs for the present ones"
-        )
+    data = open_data(spec, data_root)
     channels = data.train.clip_shape[0]
     torch.manual_seed(spec.seed)
     model = build_model(spec, len(data.classes), channels)

@@ -16,6 +16,9 @@ SUITES: dict[str, str] = {
     "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
     "capacity": "§2.1.1: degrees of freedom and best fits of each family of filters",
     "reduction": "§2.4: the reduction formulas against counted parameters and MACs",
+    "tr_mnist": "Figure 2: moving, turning digits, reconstructed by each layer",
+    "itsl_ablation": "What ITSL's iterations, sizes, dilation, frozen parts and order are worth",
+    "atoms_ablation": "Numbers of atoms, how they start, shared or each layer's own",
     "gpu_evidence": "What only a GPU can tell: memory, caps, speed, throughput, Table 2",
     "synthetic_card": "What the synthetic clips ask of time and of detail",
 }

@@ -23,6 +23,7 @@ TASKS: dict[str, str] = {
     "layer_speed": "suites.layer_speed_task:measure",
     "memory_caps": "suites.memory_caps_task:measure",
     "network_speed": "suites.network_speed_task:measure",
+    "reconstruct": "suites.tr_mnist_task:reconstruct",
     "reduction": "suites.reduction_task:measure",
 }
 

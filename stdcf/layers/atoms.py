@@ -66,11 +66,15 @@ def _draw_coefficients_(coefficients_OCX: Tensor, spatial_MHW: Tensor, temporal_
     atoms' mean squares, so the match holds for each draw and not only on average.
     """
     fan_in = coefficients_OCX.shape[1] * spatial_MHW[0].numel() * temporal_NT[0].numel()
-    energy = spatial_MHW.square().mean((1, 2)).sum() * temporal_NT.square().mean(1).sum()
     init.normal_(coefficients_OCX)
     # Scaled by a tensor: reading its value would fail on fake tensors and wait for a GPU.
     with torch.no_grad():
-        coefficients_OCX.mul_((3 * fan_in * energy).rsqrt())
+        coefficients_OCX.mul_((3 * fan_in * energy(spatial_MHW, temporal_NT)).rsqrt())
+
+
+def energy(spatial_MHW: Tensor, temporal_NT: Tensor) -> Tensor:
+    """Variance of a composed filter's taps, averaged over them, for coefficients of variance 1."""
+    return spatial_MHW.square().mean((1, 2)).sum() * temporal_NT.square().mean(1).sum()
 
 
 def reset_bias_(bias: Tensor, fan_in: int) -> None:

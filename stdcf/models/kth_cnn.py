@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from stdcf.errors import UserError
+from stdcf.layers.shared import share_atoms as share
 from stdcf.models.activations import RELUS
 from stdcf.models.dropout import ByteMaskDropout
 
@@ -20,6 +21,7 @@ class KTHNet(nn.Module):
         relu_saves: "output" is today's ReLU; "input" keeps its input for backward as PyTorch's did
             in 2021, which alone compares with the paper's memory.
         dropout: probability after each pool.
+        share_atoms: all layers have the first one's atoms, where they have any (STDCF).
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class KTHNet(nn.Module):
         in_channels: int = 1,
         relu_saves: str = "output",
         dropout: float = 0.5,
+        share_atoms: bool = False,
     ) -> None:
         super().__init__()
         if relu_saves not in RELUS:
@@ -49,6 +52,11 @@ class KTHNet(nn.Module):
                 )
             )
         self.head = nn.Linear(widths[-1], num_classes)
+        if share_atoms:
+            try:
+                share(self)
+            except ValueError as error:
+                raise UserError(f"share_atoms: {error}") from error
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """[B, C, T, H, W], any T ≥ 4 and H, W ≥ 8 -> [B, num_classes]."""

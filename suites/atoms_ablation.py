@@ -1,0 +1,79 @@
+"""Numbers of atoms, how they start, whose they are: one change from Table 2's STDCF (§2.1, §3.1).
+
+Trained by Table 2's ITSL. The paper has M=3, N=2 for KTH, is silent on how atoms start, and gives
+each layer its own.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stdcf.training.stage import itsl
+from suites import ablations
+from suites.ablation_tables import Words, ablation_tables
+from suites.ablations import Setting, milestones
+from suites.itsl_ablation import changed
+from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.spec import RunSpec
+from suites.suite import Request, Row, Suite
+
+# In the order of their value. The first is what the others change.
+WORDS = {
+    "base": Words("Table 2's", "M=3, N=2"),
+    "m1n1": Words("Atoms", "M=1, N=1"),
+    "m9n3": Words("Atoms", "M=9, N=3 (dense)"),
+    "shared": Words("Whose", "one set for all layers"),
+    "init_dct": Words("Start", "cosines"),
+    "init_fourier_bessel": Words("Start", "Fourier–Bessel"),
+    "frozen_fourier_bessel": Words("Start", "Fourier–Bessel, frozen"),
+    "m3n1": Words("Atoms", "M=3, N=1"),
+    "m3n3": Words("Atoms", "M=3, N=3"),
+    "m1n2": Words("Atoms", "M=1, N=2"),
+    "m6n2": Words("Atoms", "M=6, N=2"),
+    "m9n2": Words("Atoms", "M=9, N=2"),
+    "init_normal": Words("Start", "DCFNet's normal"),
+}
+_INITS = {"dct": "init_dct", "fourier_bessel": "init_fourier_bessel", "normal": "init_normal"}
+
+
+def settings(request: Request) -> dict[str, Setting]:
+    """Mode -> its layers and schedule."""
+    epochs = request.epochs or PROFILES[request.profile].epochs
+    stages = itsl(ITERATIONS, epochs=epochs, lr=1e-3, milestones=milestones(request, epochs))
+    layers: dict[str, dict[str, Any]] = {mode: {"init": init} for init, mode in _INITS.items()}
+    found = {mode: Setting(stages, layers.get(mode, {})) for mode in WORDS}
+    for mode in WORDS:
+        if mode[0] == "m":
+            atoms = {"num_spatial_atoms": int(mode[1]), "num_temporal_atoms": int(mode[3])}
+            found[mode] = Setting(stages, atoms)
+    found["shared"] = Setting(stages, model_options={"share_atoms": True})
+    found["frozen_fourier_bessel"] = Setting(
+        changed(stages, trains=("joint",)), {"init": "fourier_bessel"}
+    )
+    return found
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Every setting for the first seed, then for the next."""
+    return ablations.specs("atoms_ablation", request, manifest, settings(request))
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Accuracy of every setting."""
+    from suites.ablation_figure import draw
+
+    return draw(rows, folder, WORDS, "atoms_ablation", TITLE)
+
+
+TITLE = "What STDCF's atoms are worth"
+SUITE = Suite(
+    name="atoms_ablation",
+    title="STDCF: numbers of atoms, how they start, shared or each layer's own",
+    profiles=tuple(PROFILES),
+    datasets=DATASETS,
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=partial(ablation_tables, words=WORDS, title=TITLE),
+    figures=figures,
+)

@@ -1,0 +1,106 @@
+"""What ITSL's parts are worth: one change at a time from Table 2's STDCF (E=3, β=γ=2; §2.2, §2.3).
+
+The paper gives one setting and no ablation of it. Every run is tested on full-size clips.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from suites import ablations
+from suites.ablation_tables import Words, ablation_tables
+from suites.ablations import Setting, milestones
+from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.spec import RunSpec
+from suites.suite import Request, Row, Suite
+
+# In the order of their value. The first is what the others change.
+WORDS = {
+    "base": Words("Table 2's", "E=3, β=γ=2"),
+    "dilation_off": Words("Dilation", "none"),
+    "trains_all": Words("Trained", "all parts in both stages"),
+    "order_st": Words("Order", "stage-s first"),
+    "full_compute": Words("Equal computation", "full size, 2.25 × epochs"),
+    "e1": Words("Iterations", "E=1"),
+    "e1_compute": Words("Equal computation", "E=1, 3 × epochs"),
+    "trains_atoms_s": Words("Trained", "α in stage-t alone"),
+    "trains_joint": Words("Trained", "α alone, atoms as drawn"),
+    "beta4": Words("Sizes", "β=4, γ=2"),
+    "gamma4": Words("Sizes", "β=2, γ=4"),
+    "beta1": Words("Sizes", "β=1, γ=2"),
+    "gamma1": Words("Sizes", "β=2, γ=1"),
+    "e5": Words("Iterations", "E=5"),
+    "e2": Words("Iterations", "E=2"),
+    "e4": Words("Iterations", "E=4"),
+    "e5_compute": Words("Equal computation", "E=5, 0.6 × epochs"),
+}
+
+
+def settings(request: Request) -> dict[str, Setting]:
+    """Mode -> its schedule."""
+    epochs = request.epochs or PROFILES[request.profile].epochs
+
+    def fall(n: int) -> dict[str, Any]:
+        return {"epochs": n, "lr": 1e-3, "milestones": milestones(request, n)}
+
+    two_stage = partial(itsl, ITERATIONS, **fall(epochs))
+    base = two_stage()
+    compute = max(round(total_cost(base)), 1)
+    fewer = max(round(epochs * ITERATIONS / 5), 1)
+    schedules = {
+        "base": base,
+        "dilation_off": changed(base, dilation=(1, 1), test_dilation=(1, 1)),
+        "trains_all": changed(base, trains=("spatial", "temporal", "joint")),
+        "order_st": tuple(
+            stage for pair in zip(base[1::2], base[::2], strict=True) for stage in pair
+        ),
+        "full_compute": full_size(**fall(compute)),
+        "e1": itsl(1, **fall(epochs)),
+        "e1_compute": itsl(1, **fall(ITERATIONS * epochs)),
+        "trains_atoms_s": tuple(
+            stage.model_copy(update={"trains": ("spatial",)}) if stage.name[0] == "s" else stage
+            for stage in base
+        ),
+        "trains_joint": changed(base, trains=("joint",)),
+        "beta4": two_stage(beta=4),
+        "gamma4": two_stage(gamma=4),
+        "beta1": two_stage(beta=1),
+        "gamma1": two_stage(gamma=1),
+        "e5": itsl(5, **fall(epochs)),
+        "e2": itsl(2, **fall(epochs)),
+        "e4": itsl(4, **fall(epochs)),
+        "e5_compute": itsl(5, **fall(fewer)),
+    }
+    return {mode: Setting(schedules[mode]) for mode in WORDS}
+
+
+def changed(stages: Sequence[Stage], **changes: Any) -> tuple[Stage, ...]:
+    """Every stage with these changes."""
+    return tuple(stage.model_copy(update=changes) for stage in stages)
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Every setting for the first seed, then for the next."""
+    return ablations.specs("itsl_ablation", request, manifest, settings(request))
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Accuracy of every setting."""
+    from suites.ablation_figure import draw
+
+    return draw(rows, folder, WORDS, "itsl_ablation", TITLE)
+
+
+TITLE = "What ITSL's parts are worth"
+SUITE = Suite(
+    name="itsl_ablation",
+    title="ITSL: iterations, sizes, dilation, frozen parts, order, equal computation",
+    profiles=tuple(PROFILES),
+    datasets=DATASETS,
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=partial(ablation_tables, words=WORDS, title=TITLE),
+    figures=figures,
+)

@@ -1,0 +1,145 @@
+"""Figure 2 and Appendix B: moving, turning digits, reconstructed by a three-layer 3D CNN (§2.1.1).
+
+Appendix B is not public. Chosen here: clips of 16×64×64 (docs/tr_mnist.md), autoencoder3d with 16
+channels whose middle layer sees the clip at half its size in time, height and width, mean squared
+error, Adam. "Equal width": the same channels for all layers. "Equal parameters": rank-1 and STDCF
+get as many channels as bring them nearest to the regular layer's parameters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stdcf.errors import UserError
+from stdcf.training.stage import full_size
+from suites.spec import RunSpec
+from suites.suite import Request, Row, Suite
+from suites.tr_mnist_tables import EQUAL_PARAMS, EQUAL_WIDTH, LAYERS, tables
+
+WIDTH = 16
+POOL = 2
+ATOMS: dict[str, dict[str, Any]] = {
+    "stdcf": {"num_spatial_atoms": 3, "num_temporal_atoms": 2, "plan": "composed"}
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile sets: clips, epochs, seeds, batch."""
+
+    size: tuple[int, int]
+    clip_frames: int
+    train_clips: int
+    test_clips: int
+    epochs: int
+    seeds: int
+    batch_size: int = 16
+
+
+PROFILES = {
+    "paper": Profile((64, 64), 16, train_clips=1000, test_clips=200, epochs=40, seeds=3),
+    "quick": Profile((32, 32), 8, train_clips=500, test_clips=100, epochs=15, seeds=1),
+}
+
+
+def dataset_options(request: Request) -> dict[str, Any]:
+    """Clips of the profile."""
+    profile = PROFILES[request.profile]
+    return {
+        "size": list(profile.size),
+        "clip_frames": profile.clip_frames,
+        "train_clips": profile.train_clips,
+        "test_clips": profile.test_clips,
+    } | dict(request.data_options)
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Equal width, then equal parameters, for the first seed, then for the next."""
+    profile = PROFILES[request.profile]
+    seeds = profile.seeds if request.seeds is None else request.seeds
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    options = {
+        layer: ATOMS.get(layer, {}) | dict(request.layer_options.get(layer, {})) for layer in LAYERS
+    }
+    model: dict[str, Any] = {"widths": [WIDTH, WIDTH], "pool": POOL} | dict(request.model_options)
+    wide = widened(options, model)
+    stages = full_size(epochs=request.epochs or profile.epochs, lr=3e-3, schedule="cosine")
+    return [
+        RunSpec(
+            suite="tr_mnist",
+            profile=request.profile,
+            task="reconstruct",
+            dataset=request.dataset,
+            dataset_options=dataset_options(request),
+            manifest=manifest,
+            model="autoencoder3d",
+            layer=layer,
+            model_options=model | ({} if mode == EQUAL_WIDTH else {"widths": wide[layer]}),
+            layer_options=options[layer],
+            mode=mode,
+            stages=stages,
+            seed=seed,
+            batch_size=profile.batch_size,
+            amp=request.amp,
+            device="cuda" if request.device.startswith("cuda") else "cpu",
+            epochs_override=request.epochs,
+            overrides=request.overrides,
+        )
+        for seed in range(seeds)
+        for mode, layers in ((EQUAL_WIDTH, LAYERS), (EQUAL_PARAMS, list(wide)))
+        for layer in layers
+    ]
+
+
+def widened(
+    layer_options: Mapping[str, Mapping[str, Any]], model_options: Mapping[str, Any]
+) -> dict[str, list[int]]:
+    """Layer -> the widths, all one number, nearest to the regular layer's parameters at its own."""
+    # Here, so that tables and figures need no torch.
+    from suites.catalog import build
+
+    def params(layer: str, widths: Sequence[int]) -> int:
+        options = {**model_options, "widths": list(widths)}
+        model = build(
+            "autoencoder3d",
+            num_classes=10,
+            in_channels=1,
+            layer=layer,
+            layer_options=layer_options[layer],
+            **options,
+        )
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    wanted = params("regular", model_options["widths"])
+    found = {}
+    for layer in LAYERS:
+        if layer == "regular":
+            continue
+        width = 1
+        while params(layer, (width + 1, width + 1)) <= wanted:
+            width += 1
+        off = {w: abs(params(layer, (w, w)) - wanted) for w in (width, width + 1)}
+        best = min(off, key=lambda w: off[w])
+        found[layer] = [best, best]
+    return found
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Figure 2: frames and what each layer makes of them, and the ratios."""
+    from suites.tr_mnist_figure import draw
+
+    return draw(rows, folder)
+
+
+SUITE = Suite(
+    name="tr_mnist",
+    title="Figure 2: moving, turning digits, reconstructed by STDCF, rank-1 and regular layers",
+    profiles=tuple(PROFILES),
+    datasets=("tr_mnist",),
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=figures,
+)

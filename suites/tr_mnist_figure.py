@@ -1,0 +1,138 @@
+"""Figure 2: frames of a test clip, what each layer makes of them, and the ratios of all runs."""
+
+import base64
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suites import style
+from suites.stats import estimate
+from suites.suite import Row
+from suites.tr_mnist_tables import EQUAL_WIDTH, LAYERS, MODE_NAMES, of, paper_db
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Writes figure2 (frames of equal width, first seed) and psnr; nothing where no run is ok."""
+    from suites.kth_table2_tables import describe
+
+    ok = [row for row in rows if row["status"] == "ok"]
+    if not ok:
+        return []
+    small_print = [describe(ok), f"{ok[0]['device']}; {ok[0]['finished'][:10]}"]
+    return [*_strip(ok, folder, small_print), *_ratios(ok, folder, small_print)]
+
+
+def frames(row: Row, what: str) -> np.ndarray:
+    """uint8 [clips, frames, H, W] of a row's strip: "input" or "output"."""
+    strip = row["strip"]
+    content = zlib.decompress(base64.b64decode(strip[what]))
+    height, width = row["clip_shape"][2:]
+    return np.frombuffer(content, np.uint8).reshape(-1, len(strip["frames"]), height, width)
+
+
+def _strip(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list[Path]:
+    shown = {layer: of(ok, layer, EQUAL_WIDTH) for layer in LAYERS}
+    first = {layer: min(own, key=lambda r: r["seed"]) for layer, own in shown.items() if own}
+    if not first:
+        return []
+    one = next(iter(first.values()))
+    lines = [("Input", frames(one, "input")[0], "black")]
+    for layer, row in first.items():
+        name = f"{style.layer_name(layer)}\n{row['psnr_db_of_clips'][0]:.1f} dB"
+        lines.append((name, frames(row, "output")[0], style.colour(layer)))
+    with style.figure_style():
+        import matplotlib.pyplot as plt
+
+        count = len(one["strip"]["frames"])
+        side = style.WIDTH / (count + 1.2)
+        figure, panels = plt.subplots(
+            len(lines),
+            count,
+            figsize=(style.WIDTH, side * len(lines) + 0.3),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes_line, (name, images, colour) in zip(panels, lines, strict=True):
+            for axes, image in zip(axes_line, images, strict=True):
+                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.grid(visible=False)
+            axes_line[0].set_ylabel(
+                name, rotation=0, ha="right", va="center", color=colour, fontsize=8
+            )
+        for axes, frame in zip(panels[0], one["strip"]["frames"], strict=True):
+            axes.set_title(f"frame {frame}", fontsize=8)
+        style.caption(
+            figure,
+            [
+                f"the first test clip, at equal width ({one['widths'][0]} channels), seed "
+                f"{one['seed']}; dB: its peak signal-to-noise ratio",
+                *small_print,
+            ],
+        )
+        return style.save(figure, folder, "figure2")
+
+
+def _ratios(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list[Path]:
+    with style.figure_style():
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
+        ticks = []
+        for at, mode in enumerate(MODE_NAMES):
+            for step, layer in enumerate(LAYERS):
+                x = at * (len(LAYERS) + 0.8) + step
+                group = of(ok, layer, mode)
+                if not group:
+                    continue
+                ticks.append((x, f"{style.layer_name(layer)}\n{group[0]['params']:,}"))
+                _bar(axes, x, layer, [row["psnr_db"] for row in group])
+                paper = paper_db(layer)
+                if paper is not None and mode == EQUAL_WIDTH:
+                    axes.hlines(paper, x - 0.4, x + 0.4, color="black", linestyle="--", lw=1.2)
+        axes.hlines([], 0, 0, color="black", linestyle="--", lw=1.2, label="paper")
+        middles = [at * (len(LAYERS) + 0.8) + 1 for at in range(len(MODE_NAMES))]
+        for x, name in zip(middles, MODE_NAMES.values(), strict=True):
+            axes.annotate(
+                name, (x, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top"
+            )
+        lowest = min([row["psnr_db"] for row in ok] + [paper_db("rank1") or 99.0])
+        highest = max(row["psnr_db"] for row in ok)
+        axes.set_ylim(lowest - 2, highest + 2.5)
+        axes.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel("Mean test PSNR, dB")
+        axes.set_xlabel("Layer, parameters of the network")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        style.caption(
+            figure,
+            [
+                "bars: means over seeds; points: seeds; whiskers: 95% intervals; the axis does not "
+                f"begin at 0; a black clip has {ok[0]['black_psnr_db']:.1f} dB",
+                *small_print,
+            ],
+        )
+        return style.save(figure, folder, "psnr")
+
+
+def _bar(axes: "Axes", x: float, layer: str, values: Sequence[float]) -> None:
+    found = estimate(values)
+    axes.bar(x, found.mean, width=0.8, color=style.colour(layer), alpha=0.75)
+    if found.half_width is not None:
+        axes.errorbar(x, found.mean, yerr=found.half_width, color="black", capsize=3)
+        axes.scatter([x] * len(values), values, s=9, color="black", zorder=3)
+    axes.annotate(
+        f"{found.mean:.2f}",
+        (x, found.mean + (found.half_width or 0)),
+        textcoords="offset points",
+        xytext=(0, 4),
+        ha="center",
+        fontsize=8,
+    )
