@@ -49,10 +49,14 @@ def reconstruct(
         numerics.place(model), data.train, stage, spec.batch_size, spec.seed, numerics, folder.path
     )
 
-    def report(epoch: int) -> None:
-        fraction = epoch / stage.epochs
+    def report(last: dict[str, Any]) -> None:
         folder.write_state(
-            status="running", stage=stage.name, epoch=epoch, epochs=stage.epochs, fraction=fraction
+            status="running",
+            stage=stage.name,
+            epoch=last["epoch"],
+            epochs=stage.epochs,
+            fraction=last["epoch"] / stage.epochs,
+            clips_per_second=last["clips_per_second"],
         )
 
     try:
@@ -119,7 +123,7 @@ class Training:
     def run(
         self,
         should_stop: Callable[[], bool] = lambda: False,
-        on_epoch: Callable[[int], None] = lambda epoch: None,
+        on_epoch: Callable[[dict[str, Any]], None] = lambda epoch: None,
     ) -> None:
         """Trains to the stage's end.
 
@@ -141,7 +145,7 @@ class Training:
                 saved = time.monotonic()
             if stop:
                 raise Stopped
-            on_epoch(len(self.epochs))
+            on_epoch(self.epochs[-1])
 
     def _epoch(self, epoch: int) -> None:
         started = time.perf_counter()
