@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
 from stdcf.memory.caching_allocator import replay
+from stdcf.memory.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda_operators import cuda_operators
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
@@ -47,7 +48,7 @@ def predict_peak(
 
     It is the peak of the second step, when the optimiser's state exists: batch and target are alive
     throughout, gradients are None before forward. For CUDA the caching allocator's rounding and
-    fragmentation are simulated beside it.
+    fragmentation are simulated beside it, with what cuBLAS and cuDNN take of it.
 
     Args:
         model_fn: builds the model, on fake tensors. Where its constructor reads a tensor's values,
@@ -108,6 +109,7 @@ class Predictor:
         step_options = StepOptions(**options, savers=words)
         stage = step_options.stage
         log = Workspaces() if workspaces else None
+        libraries = CudaLibraries() if self._on_cuda else None
         with self._mode:
             # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
             # size.
@@ -118,10 +120,11 @@ class Predictor:
                 step.optimizer,
                 step.batch,
                 host_apart=self._on_cuda or not workspaces,
-                on_operator=None if log is None else log.note,
+                on_operator=_listeners(log, libraries),
             )
-            if log is not None:
-                log.tracker = tracker
+            for listener in (log, libraries):
+                if listener is not None:
+                    listener.tracker = tracker
             _second_step(step, tracker, self._on_cuda)
         report = MemoryReport(
             peak_bytes=tracker.peak_bytes,
@@ -135,8 +138,8 @@ class Predictor:
             host_bytes=tracker.host_bytes,
             macs=tracker.macs,
         )
-        if self._on_cuda:
-            allocator = replay(tracker.lives)
+        if libraries is not None:
+            allocator = replay([*tracker.lives, *libraries.lives])
             report = replace(
                 report,
                 allocated_bytes=allocator.peak_allocated_bytes,
@@ -151,6 +154,18 @@ class Predictor:
                 moment=higher.moment,
             )
         return report
+
+
+def _listeners(
+    log: Workspaces | None, libraries: CudaLibraries | None
+) -> Callable[[Any, Any, Any, int], None] | None:
+    notes = [listener.note for listener in (log, libraries) if listener is not None]
+
+    def note(function: Any, arguments: Any, out: Any, before_bytes: int) -> None:
+        for one in notes:
+            one(function, arguments, out, before_bytes)
+
+    return note if notes else None
 
 
 def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> None:

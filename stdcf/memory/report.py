@@ -45,8 +45,9 @@ class MemoryReport:
         reserved_bytes: what the CUDA allocator holds, its unused blocks included; in a prediction
             for CUDA by simulation.
         savers: names of the memory savers.
-        allocated_bytes: `peak_bytes` in the CUDA allocator's blocks, multiples of 512 bytes; in a
-            prediction for CUDA by simulation.
+        allocated_bytes: the most in the CUDA allocator's blocks: multiples of 512 bytes, and what
+            cuBLAS and cuDNN take (`stdcf.memory.cuda_libraries`), which `peak_bytes` leaves out; in
+            a prediction for CUDA by simulation.
         context_bytes: what the GPU had in use beside the allocator's memory: CUDA's context, and
             other programs.
         host_bytes: kept on the host meanwhile; in no other number.
@@ -79,7 +80,7 @@ class MemoryReport:
         if by_allocator or "workspaces" in self.breakdown:
             return ""
         if self.device.startswith("cuda"):
-            return "cuDNN's workspaces and the CUDA context"
+            return "what cuBLAS and cuDNN take of the allocator, and the CUDA context"
         return "what operators allocate within themselves"
 
     @property
