@@ -19,7 +19,10 @@ from suites.suite import Request, Row, Suite
 NAME = "gpu_evidence"
 PROFILES = ("paper", "quick")
 FACTORS = (1.5, 1.1, 1.0, 0.9, 0.5)
-LAYER_DTYPES = ("float32", "tf32", "bfloat16")
+# The type that cuDNN takes for float32 by default first.
+LAYER_DTYPES = ("tf32", "bfloat16", "float32")
+# Few clips are launched more slowly than they are computed.
+LAYER_BATCH = 64
 # Of a shape's layers, and of a network's ways to train, in turn.
 SECONDS = {"paper": 3, "quick": 0}
 # As many as the budget allows.
@@ -64,18 +67,17 @@ def _on_gpu(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
         yield make("gpu_memory", f"2-table2-{name}", "kth_cnn", cases=steps)
     for name, steps in _some(cases.table3(), quick):
         yield make("gpu_memory", f"3-table3-{name}", steps[0]["model"], cases=steps, fit=True)
-    for name, steps in _some(cases.every_saver(), quick):
-        yield make("gpu_memory", f"4-savers-{name}", steps[0]["model"], cases=steps)
+    for item, group in (("4-savers", cases.every_saver), ("4-others", cases.others)):
+        for name, steps in _some(group(), quick):
+            yield make("gpu_memory", f"{item}-{name}", steps[0]["model"], cases=steps)
     for name, steps in _some([*cases.table2(), *cases.table3()], quick):
         own = {"cases": steps[:1], "workspaces": True}
         yield make("gpu_prediction", f"4-workspaces-{name}", steps[0]["model"], **own)
     for one in (cases.case("kth_cnn", "regular"), cases.case("resnet3d_50", "stdcf")):
         yield make("gpu_cap", f"5-cap-{one['model']}", one["model"], case=one, factors=FACTORS)
-    request = Request(profile="paper", dataset=NO_DATA, device="cuda")
-    shapes = [spec for spec in layer_speed.specs(request, NO_DATA) if spec.task == "layer_speed"]
-    for shape in dict.fromkeys(spec.options["shape"] for spec in shapes):
-        for dtype in LAYER_DTYPES:
-            options = {"shape": shape, "dtype": dtype, "batch": shapes[0].options["batch"]}
+    for dtype in LAYER_DTYPES:
+        for shape in layer_speed.SHAPES:
+            options = {"shape": shape, "dtype": dtype, "batch": LAYER_BATCH}
             yield make("layer_speed", f"{shape}-{dtype}", seconds=seconds, **options)
     yield from _throughput(make, seconds)
 
@@ -117,6 +119,7 @@ def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
         ("2-table2", cases.table2),
         ("3-table3", cases.table3),
         ("4-savers", cases.every_saver),
+        ("4-others", cases.others),
     )
     for item, group in groups:
         for name, steps in _some(group(), quick):

@@ -1,6 +1,6 @@
 """Training steps whose memory gpu_evidence predicts and measures; rows hold them as plain dicts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # Clips of a step at Table 3; the paper does not state its number.
@@ -27,6 +27,8 @@ def case(
     savers: str = "",
     dtype: str = "float32",
     model_options: Mapping[str, Any] | None = None,
+    clip: Sequence[int] | None = None,
+    memory_format: str | None = None,
 ) -> Case:
     """One training step, under a name that is unique in the suite.
 
@@ -35,6 +37,7 @@ def case(
     is_kth = model == "kth_cnn"
     options = dict(model_options or {})
     words = [model, layer, *(f"{k}={v}" for k, v in options.items()), stage, savers, dtype]
+    words += [memory_format or ""]
     return {
         "name": " ".join(word for word in words if word),
         "model": model,
@@ -42,13 +45,18 @@ def case(
         "layer": layer,
         "layer_options": ATOMS.get(model, {}) if layer == "stdcf" else {},
         "batch": 16 if is_kth else VIDEO_BATCH,
-        "clip": KTH_CLIP if is_kth else SLOWFAST_CLIP if "slowfast" in model else VIDEO_CLIP,
+        "clip": list(clip or _clip_of(model)),
         "classes": 6 if is_kth else 400,
         "optimizer": "adam" if is_kth else "sgd",
         "stage": stage,
         "savers": savers,
         "dtype": dtype,
+        **({} if memory_format is None else {"memory_format": memory_format}),
     }
+
+
+def _clip_of(model: str) -> list[int]:
+    return KTH_CLIP if model == "kth_cnn" else SLOWFAST_CLIP if "slowfast" in model else VIDEO_CLIP
 
 
 def table2() -> Iterator[tuple[str, list[Case]]]:
@@ -83,5 +91,31 @@ def every_saver() -> Iterator[tuple[str, list[Case]]]:
                 case(model, layer, savers=savers, dtype=dtype)
                 for dtype in DTYPES
                 for savers in SAVERS
+            ],
+        )
+
+
+# torchvision's networks, by which no prediction was made to fit, and their clips.
+OTHERS = {
+    "r3d_18": [3, 16, 112, 112],
+    "mc3_18": [3, 16, 112, 112],
+    "r2plus1d_18": [3, 16, 112, 112],
+    "s3d": [3, 16, 224, 224],
+    "mvit_v2_s": [3, 16, 224, 224],
+    "swin3d_t": [3, 16, 224, 224],
+}
+
+
+def others() -> Iterator[tuple[str, list[Case]]]:
+    """Networks and a memory layout that the predictor's rules were not read off."""
+    for name, clip in OTHERS.items():
+        yield name, [case(f"torchvision:{name}", dtype=dtype, clip=clip) for dtype in DTYPES]
+    for model in ("kth_cnn", "resnet3d_50"):
+        yield (
+            f"{model}-channels_last_3d",
+            [
+                case(model, layer, dtype=dtype, memory_format="channels_last_3d")
+                for layer in ("regular", "stdcf")
+                for dtype in DTYPES
             ],
         )

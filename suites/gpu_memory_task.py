@@ -105,6 +105,7 @@ def step_arguments(one: Case) -> dict[str, Any]:
         "num_classes": one["classes"],
         "optimizer": one["optimizer"],
         "autocast": None if one["dtype"] == "float32" else one["dtype"],
+        "memory_format": one.get("memory_format"),
         "stage": stage_of(one),
         "savers": tuple(filter(None, [one["savers"]])),
     }

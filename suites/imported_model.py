@@ -83,7 +83,9 @@ def _find(name: str) -> Callable[..., Any]:
     if callable(function):
         return function
     made = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-    near = get_close_matches(attribute, made, n=3, cutoff=0.4) or sorted(made)[:8]
+    # Classes last: what builds models is mostly a function.
+    made.sort(key=lambda name: (inspect.isclass(getattr(module, name)), name))
+    near = get_close_matches(attribute, made, n=3, cutoff=0.4) or made[:8]
     raise UserError(f"{where} has no function {attribute!r}; there are {', '.join(near)}")
 
 

@@ -78,7 +78,10 @@ def schedules(epochs: int, rate_falls_after: float = 0.5) -> dict[str, tuple[Sta
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Every row for the first seed, then for the next: an unfinished table is still a whole one."""
+    """The paper's rows seed by seed, then the controls, the cheaper ones first.
+
+    So a table that is not finished is a whole one of fewer seeds.
+    """
     # Here, so that tables and figures need no torch.
     from suites import catalog
 
@@ -110,8 +113,9 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             cap_bytes=request.cap_bytes,
             published=PUBLISHED,
         )
+        for modes in (tuple(MODES), *((control,) for control in reversed(tuple(CONTROLS))))
         for seed in range(num_seeds)
-        for mode in (*MODES, *CONTROLS)
+        for mode in modes
         for layer in layers
     ]
 

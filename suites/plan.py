@@ -56,6 +56,7 @@ def main(
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
     from suites.option_words import beta_gamma, clip_size, name_and_value
+    from suites.single import DATASETS
     from suites.units import parse_bytes
 
     cap_bytes = parse_bytes(cap)
@@ -68,6 +69,8 @@ def main(
     ):
         if value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
+    if dataset not in DATASETS:
+        raise UserError(f"--dataset must be one of {', '.join(DATASETS)}, not {dataset!r}")
     # Four frames are left of 16 at γ=4, as few as kth_cnn takes.
     words = itsl or (("2,2", "2,4") if frames >= 16 else ("2,2",))
     sizes = [beta_gamma("--itsl", text) for text in words]

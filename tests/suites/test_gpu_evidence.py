@@ -9,7 +9,7 @@ import torch
 
 from suites import gpu_memory_task, gpu_throughput_task
 from suites.gpu_evidence import FACTORS, SUITE, specs
-from suites.gpu_evidence_cases import Case, case, every_saver, table2, table3
+from suites.gpu_evidence_cases import Case, case, every_saver, others, table2, table3
 from suites.gpu_evidence_tables import tables
 from suites.gpu_machine_task import measure as measure_machine
 from suites.spec import RunSpec
@@ -179,7 +179,7 @@ def test_the_machine_is_measured_after_its_products_were_checked(
 
 
 def test_names_of_cases_are_unique_and_every_combination_is_there() -> None:
-    for groups in (table2(), table3(), every_saver()):
+    for groups in (table2(), table3(), every_saver(), others()):
         names = [one["name"] for _, cases in groups for one in cases]
         assert len(set(names)) == len(names)
     assert len([one for _, cases in table2() for one in cases]) == 3 * 3 * 2
@@ -213,9 +213,11 @@ def test_tables_hold_measured_against_predicted_and_the_paper() -> None:
     line = next(r for r in table_2.rows if "rank1 relu_saves=input s1" in r[0])
     assert line[1:7] == ["110.0", "128.0", "106.0", "-3.6%", "100.0", "290.5"]  # the paper's ITSL
     verdict = texts["What it means for the predictor"]
-    tensors, with_libraries, _ = verdict.rows
+    tensors, with_libraries, others, _ = verdict.rows
     assert tensors[2:4] == ["0", "-9.1%"]
     assert with_libraries[2:4] == [with_libraries[1], "-3.6%"]
+    # Of each of 8 groups the last is out of memory.
+    assert others[1:4] == ["12", "12", "-3.6%"]
     assert "an allowance of 10 MiB would cover every step here" in verdict.notes[0]
     savers = texts["Every network, saver and type: predicted peak against allocated, MiB"]
     assert sum(row[1] == "oom" for row in savers.rows) == 13
