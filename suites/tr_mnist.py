@@ -3,7 +3,8 @@
 Appendix B is not public. Chosen here: clips of 16×64×64 (docs/tr_mnist.md), autoencoder3d with 16
 channels whose middle layer sees the clip at half its size in time, height and width, mean squared
 error, Adam. "Equal width": the same channels for all layers. "Equal parameters": rank-1 and STDCF
-get as many channels as bring them nearest to the regular layer's parameters.
+get as many channels as bring them nearest to the regular layer's parameters. Other networks:
+--model-option widths=[8,8] or pool=[4,1,1].
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,10 @@ from stdcf.errors import UserError
 from stdcf.training.stage import full_size
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite
-from suites.tr_mnist_tables import EQUAL_PARAMS, EQUAL_WIDTH, LAYERS, tables
+from suites.tr_mnist_tables import EQUAL_PARAMS, LINES, Line, tables
 
 WIDTH = 16
 POOL = 2
-ATOMS: dict[str, dict[str, Any]] = {
-    "stdcf": {"num_spatial_atoms": 3, "num_temporal_atoms": 2, "plan": "composed"}
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Profile:
 
 PROFILES = {
     "paper": Profile((64, 64), 16, train_clips=1000, test_clips=200, epochs=40, seeds=3),
-    "quick": Profile((32, 32), 8, train_clips=500, test_clips=100, epochs=15, seeds=1),
+    "quick": Profile((32, 32), 8, train_clips=300, test_clips=100, epochs=10, seeds=1),
 }
 
 
@@ -55,17 +53,20 @@ def dataset_options(request: Request) -> dict[str, Any]:
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Equal width, then equal parameters, for the first seed, then for the next."""
+    """Every line for the first seed, then for the next."""
     profile = PROFILES[request.profile]
     seeds = profile.seeds if request.seeds is None else request.seeds
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    options = {
-        layer: ATOMS.get(layer, {}) | dict(request.layer_options.get(layer, {})) for layer in LAYERS
-    }
     model: dict[str, Any] = {"widths": [WIDTH, WIDTH], "pool": POOL} | dict(request.model_options)
-    wide = widened(options, model)
     stages = full_size(epochs=request.epochs or profile.epochs, lr=3e-3, schedule="cosine")
+    layer_options = {line: options_of(line, request) for line in LINES}
+    model_options = {
+        line: model | {"widths": widened(line.layer, layer_options[line], model)}
+        if line.mode == EQUAL_PARAMS
+        else model
+        for line in LINES
+    }
     return [
         RunSpec(
             suite="tr_mnist",
@@ -75,10 +76,10 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             dataset_options=dataset_options(request),
             manifest=manifest,
             model="autoencoder3d",
-            layer=layer,
-            model_options=model | ({} if mode == EQUAL_WIDTH else {"widths": wide[layer]}),
-            layer_options=options[layer],
-            mode=mode,
+            layer=line.layer,
+            model_options=model_options[line],
+            layer_options=layer_options[line],
+            mode=line.mode,
             stages=stages,
             seed=seed,
             batch_size=profile.batch_size,
@@ -88,42 +89,44 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             overrides=request.overrides,
         )
         for seed in range(seeds)
-        for mode, layers in ((EQUAL_WIDTH, LAYERS), (EQUAL_PARAMS, list(wide)))
-        for layer in layers
+        for line in LINES
     ]
 
 
+def options_of(line: Line, request: Request) -> dict[str, Any]:
+    """Of a line's layer: its atoms, and what the user asks of all of its kind."""
+    options: dict[str, Any] = {}
+    if line.atoms:
+        m, n = line.atoms
+        options = {"num_spatial_atoms": m, "num_temporal_atoms": n, "plan": "composed"}
+    return options | dict(request.layer_options.get(line.layer, {}))
+
+
 def widened(
-    layer_options: Mapping[str, Mapping[str, Any]], model_options: Mapping[str, Any]
-) -> dict[str, list[int]]:
-    """Layer -> the widths, all one number, nearest to the regular layer's parameters at its own."""
+    layer: str, layer_options: Mapping[str, Any], model_options: Mapping[str, Any]
+) -> list[int]:
+    """The widths, all one number, nearest to the regular layer's parameters at `model_options`'."""
     # Here, so that tables and figures need no torch.
     from suites.catalog import build
 
-    def params(layer: str, widths: Sequence[int]) -> int:
-        options = {**model_options, "widths": list(widths)}
+    def params(layer: str, options: Mapping[str, Any], widths: Sequence[int]) -> int:
         model = build(
             "autoencoder3d",
             num_classes=10,
             in_channels=1,
             layer=layer,
-            layer_options=layer_options[layer],
-            **options,
+            layer_options=options,
+            **{**model_options, "widths": list(widths)},
         )
         return sum(parameter.numel() for parameter in model.parameters())
 
-    wanted = params("regular", model_options["widths"])
-    found = {}
-    for layer in LAYERS:
-        if layer == "regular":
-            continue
-        width = 1
-        while params(layer, (width + 1, width + 1)) <= wanted:
-            width += 1
-        off = {w: abs(params(layer, (w, w)) - wanted) for w in (width, width + 1)}
-        best = min(off, key=lambda w: off[w])
-        found[layer] = [best, best]
-    return found
+    wanted = params("regular", {}, model_options["widths"])
+    width = 1
+    while params(layer, layer_options, (width + 1, width + 1)) <= wanted:
+        width += 1
+    off = {w: abs(params(layer, layer_options, (w, w)) - wanted) for w in (width, width + 1)}
+    best = min(off, key=lambda w: off[w])
+    return [best, best]
 
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:

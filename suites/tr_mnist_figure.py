@@ -11,7 +11,7 @@ import numpy as np
 from suites import style
 from suites.stats import estimate
 from suites.suite import Row
-from suites.tr_mnist_tables import EQUAL_WIDTH, LAYERS, MODE_NAMES, of, paper_db
+from suites.tr_mnist_tables import EQUAL_WIDTH, LINES, of, paper_db
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,15 +37,15 @@ def frames(row: Row, what: str) -> np.ndarray:
 
 
 def _strip(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list[Path]:
-    shown = {layer: of(ok, layer, EQUAL_WIDTH) for layer in LAYERS}
-    first = {layer: min(own, key=lambda r: r["seed"]) for layer, own in shown.items() if own}
+    shown = {line: of(ok, line) for line in LINES if line.mode == EQUAL_WIDTH}
+    first = {line: min(own, key=lambda r: r["seed"]) for line, own in shown.items() if own}
     if not first:
         return []
     one = next(iter(first.values()))
     lines = [("Input", frames(one, "input")[0], "black")]
-    for layer, row in first.items():
-        name = f"{style.layer_name(layer)}\n{row['psnr_db_of_clips'][0]:.1f} dB"
-        lines.append((name, frames(row, "output")[0], style.colour(layer)))
+    for line, row in first.items():
+        name = f"{line.name.replace(' M', chr(10) + 'M')}\n{row['psnr_db_of_clips'][0]:.1f} dB"
+        lines.append((name, frames(row, "output")[0], style.colour(line.layer)))
     with style.figure_style():
         import matplotlib.pyplot as plt
 
@@ -85,28 +85,31 @@ def _ratios(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list
         import matplotlib.pyplot as plt
 
         figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
-        ticks = []
-        for at, mode in enumerate(MODE_NAMES):
-            for step, layer in enumerate(LAYERS):
-                x = at * (len(LAYERS) + 0.8) + step
-                group = of(ok, layer, mode)
-                if not group:
-                    continue
-                ticks.append((x, f"{style.layer_name(layer)}\n{group[0]['params']:,}"))
-                _bar(axes, x, layer, [row["psnr_db"] for row in group])
-                paper = paper_db(layer)
-                if paper is not None and mode == EQUAL_WIDTH:
-                    axes.hlines(paper, x - 0.4, x + 0.4, color="black", linestyle="--", lw=1.2)
+        ticks: list[tuple[float, str]] = []
+        places: dict[str, list[float]] = {}
+        x = -1.0
+        for line in LINES:
+            group = of(ok, line)
+            if not group:
+                continue
+            x += 1.0 if line.compared_at in places else 1.6
+            places.setdefault(line.compared_at, []).append(x)
+            name = line.name.replace(" M", "\nM")
+            ticks.append((x, f"{name}\n{group[0]['params']:,}"))
+            _bar(axes, x, line.layer, [row["psnr_db"] for row in group])
+            paper = paper_db(line.layer)
+            if paper is not None and line.mode == EQUAL_WIDTH:
+                axes.hlines(paper, x - 0.4, x + 0.4, color="black", linestyle="--", lw=1.2)
         axes.hlines([], 0, 0, color="black", linestyle="--", lw=1.2, label="paper")
-        middles = [at * (len(LAYERS) + 0.8) + 1 for at in range(len(MODE_NAMES))]
-        for x, name in zip(middles, MODE_NAMES.values(), strict=True):
+        for name, own in places.items():
+            middle = (own[0] + own[-1]) / 2
             axes.annotate(
-                name, (x, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top"
+                name, (middle, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top"
             )
         lowest = min([row["psnr_db"] for row in ok] + [paper_db("rank1") or 99.0])
         highest = max(row["psnr_db"] for row in ok)
         axes.set_ylim(lowest - 2, highest + 2.5)
-        axes.set_xticks([x for x, _ in ticks], [name for _, name in ticks])
+        axes.set_xticks([x for x, _ in ticks], [name for _, name in ticks], fontsize=7)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Mean test PSNR, dB")
         axes.set_xlabel("Layer, parameters of the network")

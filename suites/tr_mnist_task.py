@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from stdcf.complexity import count
 from stdcf.data.clips import Clips
+from stdcf.layers.padding import triple
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.stage import Stage
 from stdcf.training.step import Numerics
@@ -85,6 +86,7 @@ def reconstruct(
         },
         "summary": f"PSNR {float(ratios.mean()):.2f} dB",
         "widths": list(spec.model_options["widths"]),
+        "pool": list(triple(spec.model_options["pool"], "pool")),
         "params": found.params,
         "macs": found.macs,
         "batch_size": spec.batch_size,

@@ -193,8 +193,8 @@ def test_the_ratio_is_that_of_its_definition() -> None:
 
 def test_equal_parameters_are_as_near_as_whole_channels_allow() -> None:
     runs = specs(Request("paper", "tr_mnist"), "0" * 64)
-    assert len(runs) == 15
-    assert [run.seed for run in runs[:5]] == [0] * 5
+    assert len(runs) == 21
+    assert [run.seed for run in runs[:7]] == [0] * 7
 
     def params(run: Any) -> int:
         model = build(
@@ -207,13 +207,16 @@ def test_equal_parameters_are_as_near_as_whole_channels_allow() -> None:
         )
         return sum(parameter.numel() for parameter in model.parameters())
 
-    by_name = {(run.layer, run.mode): params(run) for run in runs[:5]}
+    by_name = {(run.layer, run.mode): params(run) for run in runs[:7]}
     regular = by_name["regular", "equal_width"]
     for layer in ("stdcf", "rank1"):
-        assert by_name[layer, "equal_width"] < regular
         assert by_name[layer, "equal_params"] == pytest.approx(regular, rel=0.06)
-    narrow = widened({"stdcf": {}, "rank1": {}, "regular": {}}, {"widths": [2, 2]})
-    assert narrow["rank1"][0] >= 2
+    assert by_name["rank1", "equal_width"] < regular
+    # 16² pairs of the middle layer, 16 each of the outer ones, have MN coefficients; so many atoms.
+    for mode, m, n in (("equal_width", 9, 3), ("equal_width_m6n2", 6, 2)):
+        dense = regular - 27 * (256 + 32)
+        assert by_name["stdcf", mode] - dense == m * n * (256 + 32) + 3 * (9 * m + 3 * n)
+    assert widened("rank1", {}, {"widths": [2, 2]})[0] >= 2
 
 
 def row(layer: str, mode: str, seed: int, psnr: float, made: dict[str, Any]) -> dict[str, Any]:
@@ -234,20 +237,21 @@ def test_tables_and_figures_come_from_rows_alone(digits: Path, tmp_path: Path) -
             ("stdcf", "equal_width", 24.0),
             ("rank1", "equal_width", 21.0),
             ("regular", "equal_width", 25.0),
+            ("stdcf", "equal_width_m3n2", 20.0),
             ("stdcf", "equal_params", 26.0),
         )
         for seed in range(2)
     ]
     [table] = SUITE.tables(rows)
     lines = {(line[0], line[1]): dict(zip(table.columns, line, strict=True)) for line in table.rows}
-    stdcf = lines["STDCF", "equal width"]
+    stdcf = lines["STDCF M=9, N=3", "equal width"]
     assert (stdcf["Paper"], stdcf["Paper's"]) == ("24.60", "+3.1")
     # 24 and 25: mean 24.5, half width 12.706 · 0.5; the difference is 3 for both seeds.
     assert stdcf["PSNR, dB"] == "24.50 ± 6.35"
     assert stdcf["vs rank-1"] == "+3.00 ± 0.00"
+    assert lines["STDCF M=3, N=2", "equal width"]["vs rank-1"] == "-1.00 ± 0.00"
     assert lines["Rank-1 3D", "equal parameters"]["PSNR, dB"] == "not run"
-    assert lines["STDCF", "equal parameters"]["vs rank-1"] == "–"
-    assert lines["Reg. 3D", "equal parameters"]["PSNR, dB"].startswith("25.50")
+    assert lines["STDCF M=3, N=2", "equal parameters"]["vs rank-1"] == "–"
     drawn = SUITE.figures(rows, tmp_path)
     names = [path.name for path in drawn]
     assert names == ["figure2.png", "figure2.svg", "psnr.png", "psnr.svg"]
