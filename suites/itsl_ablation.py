@@ -34,7 +34,6 @@ WORDS = {
     "e5": Words("Iterations", "E=5"),
     "e2": Words("Iterations", "E=2"),
     "e4": Words("Iterations", "E=4"),
-    "e5_compute": Words("Equal computation", "E=5, 0.6 × epochs"),
 }
 
 
@@ -48,7 +47,6 @@ def settings(request: Request) -> dict[str, Setting]:
     two_stage = partial(itsl, ITERATIONS, **fall(epochs))
     base = two_stage()
     compute = max(round(total_cost(base)), 1)
-    fewer = max(round(epochs * ITERATIONS / 5), 1)
     schedules = {
         "base": base,
         "dilation_off": changed(base, dilation=(1, 1), test_dilation=(1, 1)),
@@ -71,7 +69,6 @@ def settings(request: Request) -> dict[str, Setting]:
         "e5": itsl(5, **fall(epochs)),
         "e2": itsl(2, **fall(epochs)),
         "e4": itsl(4, **fall(epochs)),
-        "e5_compute": itsl(5, **fall(fewer)),
     }
     return {mode: Setting(schedules[mode]) for mode in WORDS}
 
