@@ -65,8 +65,9 @@ def _fits(network: str, rows: Sequence[Row]) -> Table:
         ],
         rows=body,
         notes=[
-            "peak: of the plan's batch; reserved: in the CUDA allocator's blocks, simulated, which "
-            "is what the caps are about; CUDA's context and cuDNN's workspaces are not in it",
+            "peak: all tensors of a step with the plan's batch; reserved: the CUDA allocator's "
+            "blocks, simulated, with what cuBLAS and cuDNN take of it, which is what the caps are "
+            "about; CUDA's context is not in it",
             "step, training: multiplications against plain full size, at equal epochs a stage; "
             "under each cap: the largest batch, or of one clip the largest height and width",
             *provenance_notes(rows),

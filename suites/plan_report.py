@@ -75,14 +75,16 @@ def table(asked: Asked, ways: Sequence[Way]) -> Table:
         rows=body,
         notes=[
             "peak: all tensors of a step (ITSL: of its larger stage), predicted"
-            + ("; reserved: with the CUDA allocator's blocks, simulated" if on_cuda else ""),
+            + (
+                "; reserved: the CUDA allocator's blocks, simulated, with what cuBLAS and cuDNN "
+                "take of it"
+                if on_cuda
+                else ""
+            ),
             "costs: multiplications against plain full size, at equal epochs a stage; "
             "bf16's are faster on most GPUs",
             *(
-                [
-                    "not in it: CUDA's context (take off what nvidia-smi shows for an idle "
-                    "process) and cuDNN's workspaces"
-                ]
+                ["not in it: CUDA's context; take off what nvidia-smi shows for an idle process"]
                 if on_cuda
                 else ["not in it: what operators allocate within themselves"]
             ),
