@@ -139,7 +139,9 @@ def test_the_plan_is_the_papers() -> None:
     specs = kth_table2.specs(Request(profile="paper", dataset="kth"), "0" * 64)
     assert len(specs) == 3 * 4 * 3
     assert len({spec.run_id for spec in specs}) == len(specs)
-    assert {spec.seed for spec in specs[:12]} == {0}
+    # The paper's rows first, seed by seed.
+    assert [spec.seed for spec in specs[:18]] == [0] * 6 + [1] * 6 + [2] * 6
+    assert {spec.mode for spec in specs[:18]} == {"full", "itsl"}
     for spec in specs:
         assert spec.batch_size == 16
         assert spec.dataset_options["size"] == [60, 80]
