@@ -69,9 +69,9 @@ def ablation_tables(rows: Sequence[Row], *, words: Mapping[str, Words], title: s
 
 
 def by_mode(rows: Sequence[Row], words: Mapping[str, Words]) -> dict[str, list[Row]]:
-    """Mode -> its rows; modes that change the same thing follow one another."""
+    """Mode -> its rows; modes that change the same thing follow one another, by their labels."""
     whats = list(dict.fromkeys(one.group for one in words.values()))
-    modes = sorted(words, key=lambda mode: whats.index(words[mode].group))
+    modes = sorted(words, key=lambda mode: (whats.index(words[mode].group), words[mode].label))
     return {mode: [row for row in rows if row["mode"] == mode] for mode in modes}
 
 
