@@ -25,6 +25,17 @@ class Setting:
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Beside Table 2's, with 12 runs a seed, so many runs must be shorter to be done in minutes.
+_QUICK_EPOCHS = 2
+
+
+def epochs_of(request: Request) -> int:
+    """Of a stage: what was asked for, else the profile's."""
+    return request.epochs or (
+        _QUICK_EPOCHS if request.profile == "quick" else PROFILES[request.profile].epochs
+    )
+
+
 def milestones(request: Request, epochs: int) -> tuple[int, ...]:
     """The rate falls after the same part of a stage's epochs as in Table 2."""
     fall = int(epochs * PROFILES[request.profile].rate_falls_after)

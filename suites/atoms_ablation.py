@@ -12,7 +12,7 @@ from typing import Any
 from stdcf.training.stage import itsl
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
-from suites.ablations import Setting, milestones
+from suites.ablations import Setting, epochs_of, milestones
 from suites.itsl_ablation import changed
 from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
 from suites.spec import RunSpec
@@ -39,7 +39,7 @@ _INITS = {"dct": "init_dct", "fourier_bessel": "init_fourier_bessel", "normal": 
 
 def settings(request: Request) -> dict[str, Setting]:
     """Mode -> its layers and schedule."""
-    epochs = request.epochs or PROFILES[request.profile].epochs
+    epochs = epochs_of(request)
     stages = itsl(ITERATIONS, epochs=epochs, lr=1e-3, milestones=milestones(request, epochs))
     layers: dict[str, dict[str, Any]] = {mode: {"init": init} for init, mode in _INITS.items()}
     found = {mode: Setting(stages, layers.get(mode, {})) for mode in WORDS}

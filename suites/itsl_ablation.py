@@ -11,7 +11,7 @@ from typing import Any
 from stdcf.training.stage import Stage, full_size, itsl, total_cost
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
-from suites.ablations import Setting, milestones
+from suites.ablations import Setting, epochs_of, milestones
 from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite
@@ -39,7 +39,7 @@ WORDS = {
 
 def settings(request: Request) -> dict[str, Setting]:
     """Mode -> its schedule."""
-    epochs = request.epochs or PROFILES[request.profile].epochs
+    epochs = epochs_of(request)
 
     def fall(n: int) -> dict[str, Any]:
         return {"epochs": n, "lr": 1e-3, "milestones": milestones(request, n)}
