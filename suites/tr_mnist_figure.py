@@ -94,7 +94,8 @@ def _ratios(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list
                 continue
             x += 1.0 if line.compared_at in places else 1.6
             places.setdefault(line.compared_at, []).append(x)
-            name = line.name.replace(" M", "\nM")
+            # Three lines each, so that the numbers stand side by side.
+            name = line.name.replace(" M", "\nM") if line.atoms else f"{line.name}\n"
             ticks.append((x, f"{name}\n{group[0]['params']:,}"))
             _bar(axes, x, line.layer, [row["psnr_db"] for row in group])
             paper = paper_db(line.layer)
@@ -106,9 +107,9 @@ def _ratios(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list
             axes.annotate(
                 name, (middle, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top"
             )
-        lowest = min([row["psnr_db"] for row in ok] + [paper_db("rank1") or 99.0])
-        highest = max(row["psnr_db"] for row in ok)
-        axes.set_ylim(lowest - 2, highest + 2.5)
+        papers = [db for db in map(paper_db, style.LAYER_NAMES) if db is not None]
+        shown = [row["psnr_db"] for row in ok] + papers
+        axes.set_ylim(min(shown) - 2, max(shown) + 2.5)
         axes.set_xticks([x for x, _ in ticks], [name for _, name in ticks], fontsize=7)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Mean test PSNR, dB")
