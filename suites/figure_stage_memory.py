@@ -10,6 +10,7 @@ from suites.suite import Row
 
 MIB = 2**20
 _MOST_BARS = 14
+_ROOM_FOR_NAMES = 8
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -58,7 +59,11 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
                         ha="center",
                         fontsize=6,
                     )
-        axes.set_xticks(range(len(shown)), [_label(*place) for place in shown], fontsize=7)
+        labels = [_label(*place) for place in shown]
+        if len(shown) > _ROOM_FOR_NAMES:
+            # Long names of modes would run into each other.
+            labels = [label.replace("_", "\n") for label in labels]
+        axes.set_xticks(range(len(shown)), labels, fontsize=7)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Measured peak memory, MiB")
         axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
