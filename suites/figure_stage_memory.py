@@ -60,10 +60,11 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
                         fontsize=6,
                     )
         labels = [_label(*place) for place in shown]
-        if len(shown) > _ROOM_FOR_NAMES:
+        crowded = len(shown) > _ROOM_FOR_NAMES
+        if crowded:
             # Long names of modes would run into each other.
             labels = [label.replace("_", "\n") for label in labels]
-        axes.set_xticks(range(len(shown)), labels, fontsize=7)
+        axes.set_xticks(range(len(shown)), labels, fontsize=6 if crowded else 7)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Measured peak memory, MiB")
         axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
