@@ -30,7 +30,7 @@ from stdcf.data.synthetic_motion import ACTIONS, Array, Body
 from stdcf.errors import UserError
 
 NAME = "synthetic_actions"
-VERSION = 3  # of the generator: whatever changes a pixel counts this up
+VERSION = 4  # of the generator: whatever changes a pixel counts this up
 PASS_FRAMES = 16  # of one subsequence
 MARKER = "synthetic_actions.json"
 PERSONS = (*TRAIN_PERSONS, *VALIDATION_PERSONS)
@@ -86,6 +86,7 @@ FULL = Recipe(
         shake=0.3,
         grain=0.03,
         grain_size=4,
+        finger=2,
     ),
 )
 # For clips of 30 × 40 and a few minutes of training: larger figures that stand out more.

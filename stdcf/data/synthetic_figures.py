@@ -12,6 +12,7 @@ import numpy as np
 from stdcf.data.synthetic_motion import GAITS, Array, Body, pose
 
 WIDTH, HEIGHT, FPS = 160, 120, 25
+FINGER_CONTRAST = 0.25  # gray levels between a finger or a gap and their mean
 MARGIN = 8  # pixels of background beyond the frame, for the camera's shake
 
 
@@ -26,6 +27,7 @@ class Look:
     shake: float  # standard deviation of the camera's position
     grain: float  # standard deviation of the noise, redrawn every frame
     grain_size: int  # width of a grain
+    finger: int = 0  # width of a finger and of the gap beside it; 0 draws no hands
 
 
 # From the far side to the near one: ends, the radius relative to a forearm's, and what covers it.
@@ -133,6 +135,25 @@ def _shades(ground: float, scenario: int, look: Look, rng: np.random.Generator) 
     return {part: float(np.clip(shade, 0.03, 0.97)) for part, shade in shades.items()}
 
 
+def _hand(canvas: Array, centre: Array, finger: int, shade: float, spread: bool) -> None:
+    """Paint one hand into canvas [T, H, W]: a square of two fingers, or flat with their mean gray.
+
+    centre: [T, 2] (x, y) in pixels. The hand lies on a raster of a finger and a gap, so that an area
+    interpolation to pixels of that size averages each finger with its gap, exactly, and what is left
+    of a spread hand is a flat one.
+    """
+    frames, height, width = canvas.shape
+    pitch, side = 2 * finger, 4 * finger
+    for t, (x, y) in enumerate(np.rint(centre / pitch).astype(int) - 1):
+        left = pitch * int(np.clip(x, 0, (width - side) // pitch))
+        top = pitch * int(np.clip(y, 0, (height - side) // pitch))
+        hand = canvas[t, top : top + side, left : left + side]
+        hand[:] = shade
+        if spread:
+            fingers = np.arange(side) % pitch < finger
+            hand += np.where(fingers, FINGER_CONTRAST, -FINGER_CONTRAST)
+
+
 def film(
     action: str,
     scenario: int,
@@ -143,7 +164,7 @@ def film(
     rng: np.random.Generator,
 ) -> Array:
     """One pass of an action before a background, uint8 [T, HEIGHT, WIDTH]."""
-    joints = pose(action, body, frames, FPS, rng)
+    joints = pose(action, body, frames, FPS, rng, alike=look.finger > 0)
     time = np.linspace(-0.5, 0.5, frames, dtype=np.float32)
     height = np.full(frames, rng.uniform(*look.figure), np.float32)
     if scenario == 2:  # scale change
@@ -175,5 +196,10 @@ def film(
         wide = coat if part == "shirt" else 1.0
         radius = look.limb * relative * wide * body.thickness * height / np.mean(look.figure)
         _capsule(canvas, place(start), place(stop), radius, shades[part])
+    if look.finger and action in ("handclapping", "handwaving"):
+        # Far enough from black and white that noise on a finger is not cut off, nor its mean moved.
+        shade = float(np.clip(shades["skin"], FINGER_CONTRAST + 0.12, 0.88 - FINGER_CONTRAST))
+        for hand in ("right_hand", "left_hand"):
+            _hand(canvas, place(hand), look.finger, shade, action == "handwaving")
     canvas += _grain(frames, look, rng)
     return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)

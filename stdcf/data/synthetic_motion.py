@@ -93,7 +93,9 @@ def _leg(hip: Array, cycle: Array, swing: float, lift: float, body: Body) -> dic
     return {"knee": knee, "ankle": ankle, "toe": toe}
 
 
-def _hands(action: str, cycle: Array, body: Body, rng: np.random.Generator) -> list[Array]:
+def _hands(
+    action: str, cycle: Array, body: Body, rng: np.random.Generator, alike: bool
+) -> list[Array]:
     """Where the left and the right hand want to be, relative to the chest."""
     turn = 2 * np.pi * cycle
     jitter = rng.uniform(-0.02, 0.02, size=3).astype(np.float32)
@@ -104,11 +106,12 @@ def _hands(action: str, cycle: Array, body: Body, rng: np.random.Generator) -> l
             # Left and right alternate; a punch is out for a fifth of its cycle.
             out = np.clip(np.cos(turn + (0 if side > 0 else np.pi)), 0, None) ** 1.5
             hand = _vector(0.12 + 0.26 * out, 0.03 - 0.01 * out, side * (0.08 - 0.05 * out))
-        elif action == "handclapping":
+        elif action == "handclapping" and not alike:
             gap = 0.01 + 0.14 * size * (0.5 - 0.5 * np.cos(turn))
             hand = _vector(0.24 - 0.5 * gap, -0.06, side * gap)
         else:
-            angle = 0.9 + 0.55 * size * np.cos(turn)
+            # Where clapping shares this path, the arms go on until the hands all but meet.
+            angle = (1.25 if alike else 0.9) + 0.55 * size * np.cos(turn)
             radius = 0.92 * body.arm
             hand = _vector(
                 0.05, radius * np.sin(angle), side * (body.shoulder + radius * np.cos(angle))
@@ -118,10 +121,21 @@ def _hands(action: str, cycle: Array, body: Body, rng: np.random.Generator) -> l
 
 
 def pose(
-    action: str, body: Body, frames: int, fps: float, rng: np.random.Generator
+    action: str,
+    body: Body,
+    frames: int,
+    fps: float,
+    rng: np.random.Generator,
+    *,
+    alike: bool = False,
 ) -> dict[str, Array]:
-    """Joints of one pass, each [T, 3] in body heights, with the feet on y = 0 at their lowest."""
-    tempo_hz = rng.uniform(*TEMPO_HZ[action]) * body.tempo
+    """Joints of one pass, each [T, 3] in body heights, with the feet on y = 0 at their lowest.
+
+    alike: handclapping moves as handwaving does, above the head, so that only what is drawn of the
+    hands tells the two apart.
+    """
+    tempo = "handwaving" if alike and action == "handclapping" else action
+    tempo_hz = rng.uniform(*TEMPO_HZ[tempo]) * body.tempo
     cycle = rng.uniform() + tempo_hz * np.arange(frames) / fps
     gait = action in GAITS
     swing = rng.uniform(*STRIDE_RAD[action]) if gait else 0.0
@@ -136,7 +150,7 @@ def pose(
         "chest": chest,
         "head": chest + 0.12 * _vector(np.sin(lean) + 0.1, 1.0, np.zeros(frames)),
     }
-    hands = [] if gait else _hands(action, cycle, body, rng)
+    hands = [] if gait else _hands(action, cycle, body, rng, alike)
     elbow_bend = rng.uniform(0.5, 1.7)
     for index, (name, side) in enumerate((("left", 1.0), ("right", -1.0))):
         hip = pelvis + _vector(0, 0, side * body.hip)
