@@ -138,11 +138,11 @@ def _shades(ground: float, scenario: int, look: Look, rng: np.random.Generator) 
 def _hand(canvas: Array, centre: Array, finger: int, shade: float, spread: bool) -> None:
     """Paint one hand into canvas [T, H, W]: a square of two fingers, or flat with their mean gray.
 
-    centre: [T, 2] (x, y) in pixels. The hand lies on a raster of a finger and a gap, so that an area
-    interpolation to pixels of that size averages each finger with its gap, exactly, and what is left
-    of a spread hand is a flat one.
+    centre: [T, 2] (x, y) in pixels. The hand lies on a raster of a finger and a gap, so that an
+    area interpolation to pixels of that size averages each finger with its gap, exactly, and what
+    is left of a spread hand is a flat one.
     """
-    frames, height, width = canvas.shape
+    _, height, width = canvas.shape
     pitch, side = 2 * finger, 4 * finger
     for t, (x, y) in enumerate(np.rint(centre / pitch).astype(int) - 1):
         left = pitch * int(np.clip(x, 0, (width - side) // pitch))
