@@ -9,7 +9,7 @@ from stdcf.data.clips import Clips
 from stdcf.data.loader import batches
 from stdcf.layers import set_dilation
 from stdcf.training.distributed import ALONE, Ranks
-from stdcf.training.stage import Dilation
+from stdcf.training.stage import Dilation, Stage
 from stdcf.training.step import Numerics
 
 
@@ -34,8 +34,11 @@ def evaluate(
     batch_size: int = 16,
     num_workers: int | None = 0,
     ranks: Ranks = ALONE,
+    sized_as_in: Stage | None = None,
 ) -> Accuracy:
     """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips.
+
+    sized_as_in: the clips are made as small as this stage trains on instead.
 
     Each process scores its share of the clips, every clip once; all of them get the whole result.
 
@@ -48,7 +51,7 @@ def evaluate(
     order = range(ranks.rank, len(dataset), ranks.size)
     for clip_BCTHW, _, _ in batches(dataset, batch_size, order=order, num_workers=num_workers):
         with numerics.autocast():
-            logits_BK = model(numerics.prepare(clip_BCTHW))
+            logits_BK = model(numerics.prepare(clip_BCTHW, sized_as_in))
         scores.append(logits_BK.float().softmax(1).cpu())
     # A set of fewer clips than processes leaves some of these without any.
     parts = [torch.cat(part) for part in ranks.gather(scores) if part]
