@@ -28,7 +28,7 @@ class Profile:
 
 
 PROFILES = {
-    "paper": Profile("full", (60, 80), epochs=40, seeds=3, batch_size=16),
+    "paper": Profile("full", (60, 80), epochs=24, seeds=3, batch_size=16),
     "quick": Profile("quick", (30, 40), epochs=8, seeds=1, batch_size=8),
 }
 
