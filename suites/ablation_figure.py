@@ -73,7 +73,8 @@ def draw(
                 "filled and dashed: Table 2's setting, band: its interval",
                 describe([*groups.get(BASE, []), *ok]),
                 f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}; "
-                f"{' to '.join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))} seeds",
+                f"{' to '.join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))} "
+                f"seed{'s' * (seeds[-1] > 1)}",
             ],
         )
         return style.save(figure, folder, name)
