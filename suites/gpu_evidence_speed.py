@@ -31,7 +31,7 @@ def auto_table(rows: Sequence[Row]) -> Table:
             loss = auto["step_seconds"] / plans[fastest]
             losses.append(loss)
             words = [str(auto.get("plan", "–")), fastest, f"{loss:.2f}×"]
-            body.append([row["mode"], atoms.removeprefix("stdcf "), *words])
+            body.append([_case(row), atoms.removeprefix("stdcf "), *words])
     worst = f"auto takes {max(losses):.2f}× the fastest plan's time at worst" if losses else ""
     return Table(
         title="What it means for auto",
@@ -55,7 +55,7 @@ def floors_table(rows: Sequence[Row], machines: Sequence[Row]) -> Table:
         ]
         floors = floor or (None, None)
         cells_ = [Cell(_us(value), "predicted") if value else "–" for value in floors]
-        body.append([str(row["mode"]), *cells_, *map(_us, times)])
+        body.append([_case(row), *cells_, *map(_us, times)])
     return Table(
         title="Forward pass against the machine's floors, µs",
         columns=[
@@ -73,6 +73,10 @@ def floors_table(rows: Sequence[Row], machines: Sequence[Row]) -> Table:
             "medians of calls between CUDA events, new clips each; a short call is launch time",
         ],
     )
+
+
+def _case(row: Row) -> str:
+    return f"{row['mode']}, {row['batch']} clips"
 
 
 def _floor(row: Row, shape: str, dtype: str, machine: Row) -> tuple[float, float]:

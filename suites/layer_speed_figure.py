@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
-from suites.layer_speed_tables import RESNET50, best_layout, in_order
+from suites.layer_speed_tables import RESNET50, best_layout, by_batch, in_order
 from suites.suite import Row
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
@@ -26,8 +26,10 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     layers = in_order([row for row in rows if row["status"] == "ok"])
     drawn = []
     for dtype in dict.fromkeys(row["mode"].rpartition("-")[2] for row in layers):
-        mine = [row for row in layers if row["mode"].endswith(dtype)]
-        drawn += _ratios(mine, dtype, folder) + _roofline(mine, dtype, folder)
+        groups = by_batch([row for row in layers if row["mode"].endswith(dtype)])
+        for mine in groups:
+            name = dtype if len(groups) == 1 else f"{dtype}_{mine[0]['batch']}clips"
+            drawn += _ratios(mine, dtype, folder, name) + _roofline(mine, dtype, folder, name)
     return drawn
 
 
@@ -47,7 +49,7 @@ def _case(row: Row) -> str:
     return str(row["mode"]).rpartition("-")[0]
 
 
-def _ratios(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
+def _ratios(rows: Sequence[Row], dtype: str, folder: Path, name_in_file: str) -> list[Path]:
     import matplotlib.pyplot as plt
 
     with style.figure_style():
@@ -74,10 +76,10 @@ def _ratios(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
         axes.set_ylabel("time, nn.Conv3d = 1")
         axes.set_title(f"Forward and backward of one layer, {dtype}, {_where(rows)}")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        return style.save(figure, folder, f"layer_speed_{dtype}")
+        return style.save(figure, folder, f"layer_speed_{name_in_file}")
 
 
-def _roofline(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
+def _roofline(rows: Sequence[Row], dtype: str, folder: Path, name_in_file: str) -> list[Path]:
     """Effective rate (the dense filter's operations a second) against intensity."""
     import matplotlib.pyplot as plt
 
@@ -120,7 +122,7 @@ def _roofline(rows: Sequence[Row], dtype: str, folder: Path) -> list[Path]:
         axes.set_ylabel("the same, GFLOP/s reached forward")
         axes.set_title(f"Roofline, {dtype}, {_where(rows)}")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        return style.save(figure, folder, f"roofline_{dtype}")
+        return style.save(figure, folder, f"roofline_{name_in_file}")
 
 
 def _where(rows: Sequence[Row]) -> str:

@@ -21,10 +21,10 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         mine = [row for row in ok if _dtype(row) == dtype]
         layer_rows = in_order(mine)
         networks = [row for row in mine if row not in layer_rows]
-        if layer_rows:
-            made.append(_summary(layer_rows, dtype))
-            made += [_layers(layer_rows, dtype, kind) for kind in ("step", "forward")]
-            made.append(_memory(layer_rows, dtype))
+        for own in by_batch(layer_rows):
+            made.append(_summary(own, dtype))
+            made += [_layers(own, dtype, kind) for kind in ("step", "forward")]
+            made.append(_memory(own, dtype))
         if networks:
             made.append(_networks(networks, dtype))
     failed = [f"{row['mode']}: {row['status']} ({row['reason']})" for row in rows if row not in ok]
@@ -37,6 +37,12 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     """The rows of single layers: ResNet-50's, then kth_cnn's."""
     order = (*RESNET50, *KTH_CNN)
     return sorted((r for r in rows if _case(r) in order), key=lambda r: order.index(_case(r)))
+
+
+def by_batch(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of as many clips together, in the order of the first of each."""
+    batches = dict.fromkeys(row.get("batch") for row in rows)
+    return [[row for row in rows if row.get("batch") == batch] for batch in batches]
 
 
 def best_layout(row: Row, name: str, column: str) -> Measurement | None:
@@ -64,7 +70,7 @@ def _summary(rows: Sequence[Row], dtype: str) -> Table:
             cells_.append(f"{max(ratios):.2f}×" if ratios else "–")
         body.append(cells_)
     return Table(
-        title=f"Time against nn.Conv3d over ResNet-50's four shapes, {dtype}",
+        title=f"Time against nn.Conv3d over ResNet-50's four shapes, {dtype}, {_batch(rows)}",
         columns=[
             "Layer",
             "fwd+bwd, mean",
@@ -88,7 +94,7 @@ def _layers(rows: Sequence[Row], dtype: str, kind: str) -> Table:
         found = [best_layout(row, name, f"{kind}_ratio") for row in rows]
         body.append([name, *(_ratio(m, kind) for m in found)])
     base = [best_layout(row, "regular", f"{kind}_seconds") for row in rows]
-    milliseconds = [f"{1e3 * m[f'{kind}_seconds']:.1f}" if m else "–" for m in base]
+    milliseconds = [f"{1e3 * m[f'{kind}_seconds']:.3g}" if m else "–" for m in base]
     words = "forward and backward" if kind == "step" else "forward"
     return Table(
         title=f"Time of {words} against nn.Conv3d's, {dtype}, {_batch(rows)}",
@@ -122,7 +128,7 @@ def _memory(rows: Sequence[Row], dtype: str) -> Table:
     peaks = [best_layout(row, "regular", "step_ratio") for row in rows]
     first = ["nn.Conv3d, MiB", *(cells.mib(m["peak_bytes"] if m else None) for m in peaks)]
     return Table(
-        title=f"Peak memory of one layer's step against nn.Conv3d's, {dtype}",
+        title=f"Peak memory of one layer's step against nn.Conv3d's, {dtype}, {_batch(rows)}",
         columns=["Layer", *(_case(row) for row in rows)],
         rows=[first, *body],
         notes=[
