@@ -105,7 +105,7 @@ class Estimates:
 
     def peak_bytes(self, spec: RunSpec, facts: ClipFacts, device: str) -> int | None:
         """Predicted peak of one device's tensors; None of a run that does not train."""
-        if spec.task != "train":
+        if not spec.is_training:
             return None
         return max(self._stage_bytes(spec, stage, facts, device) for stage in spec.stages)
 
@@ -142,7 +142,7 @@ class Estimates:
         return (spec.model, spec.layer, spec.device) in self._rates()
 
     def _operations(self, spec: RunSpec, facts: ClipFacts) -> float | None:
-        if spec.task != "train":
+        if not spec.is_training:
             return None
         key = _key(spec, facts, "macs")
         if key not in self._known:

@@ -57,6 +57,17 @@ def open_data(spec: RunSpec, data_root: str | None) -> VideoData:
     return data
 
 
+def numerics_of(spec: RunSpec, data: VideoData, device: str) -> Numerics:
+    """How the run's numbers are held on a device."""
+    return Numerics(
+        torch.device(device),
+        spec.amp,
+        # The faster layout for float32 on CPU.
+        channels_last=spec.device == "cpu",
+        pixels=data.pixels,
+    )
+
+
 def train(
     folder: RunFolder,
     *,
@@ -78,13 +89,7 @@ def train(
     model = build_model(spec, len(data.classes), channels)
     _keep_plans(model, folder)
     started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
-    numerics = Numerics(
-        torch.device(device),
-        spec.amp,
-        # The faster layout for float32 on CPU.
-        channels_last=spec.device == "cpu",
-        pixels=data.pixels,
-    )
+    numerics = numerics_of(spec, data, device)
     savers = parse_savers(spec.savers)
     if spec.device == "cpu" and any(saver.compiles for saver in savers):
         raise UserError("saver budget needs --device cuda; on CPU nothing could hold it to a cap")

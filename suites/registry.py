@@ -7,6 +7,7 @@ from stdcf.errors import UserError
 from suites.suite import Suite
 
 SUITES: dict[str, str] = {
+    "kth_table1": "Table 1: dilated atoms where training and test differ in resolution",
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",

@@ -126,7 +126,7 @@ def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
     for spec in specs:
         options = json.dumps([spec.layer_options, spec.model_options], sort_keys=True)
         key = (spec.model, spec.layer, options)
-        if key in built or spec.task != "train":
+        if key in built or not spec.is_training:
             continue
         built.add(key)
         try:
@@ -139,7 +139,7 @@ def _of_ranks(spec: RunSpec, request: Request) -> RunSpec:
     """The run by as many processes as the request says."""
     if request.ranks == 1:
         return spec
-    if spec.task != "train":
+    if not spec.is_training:
         raise UserError(f"--ranks is for training, and {spec.suite} does not train")
     if spec.batch_size % request.ranks:
         raise UserError(f"--ranks {request.ranks} must divide the batch of {spec.batch_size}")

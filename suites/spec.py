@@ -26,6 +26,9 @@ _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
 
 _ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 
+# Tasks that train a classifier by the stages; see `suites.tasks`.
+_TRAINING = ("train", "train_and_test")
+
 # The data set of runs that need none.
 NO_DATA = "none"
 
@@ -55,8 +58,8 @@ class RunSpec(BaseModel):
     Attributes:
         manifest: SHA-256 of the clips it is trained and tested on.
         base_manifest: of the clips that its table is about, where its own are a variation of them.
-        task: what the run does, a name in `suites.tasks.TASKS`; "train" for all that trains.
-        options: what a task other than training is asked for.
+        task: what the run does, a name in `suites.tasks.TASKS`.
+        options: what a task other than "train" is asked for.
         mode: "full", "itsl" or a control's name; what it means stands in `stages`.
         savers: names of the memory savers (see `stdcf.memory.savers`); "bf16" among them is amp.
         device: "cpu" or "cuda"; which one of several is not part of the run.
@@ -125,7 +128,7 @@ class RunSpec(BaseModel):
     @field_validator("stages")
     @classmethod
     def _stages_fit(cls, stages: tuple[Stage, ...], info: ValidationInfo) -> tuple[Stage, ...]:
-        if info.data.get("task") == "train" and not stages:
+        if info.data.get("task") in _TRAINING and not stages:
             raise ValueError("training needs at least 1")
         names = [stage.name for stage in stages]
         if len(set(names)) < len(names):
@@ -137,6 +140,22 @@ class RunSpec(BaseModel):
                     f"as {stage.optimizer}; set fresh_optimizer"
                 )
         return stages
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it trains a classifier by its stages, whatever it does with it then."""
+        return self.task in _TRAINING
+
+    @property
+    def training_id(self) -> str:
+        """The same for runs whose weights are the same after training, whatever is done then."""
+        aside: dict[str, Any] = {
+            "task": "train",
+            "options": {},
+            "published": None,
+            "epochs_override": None,
+        }
+        return self.model_copy(update=aside).run_id
 
     @property
     def run_id(self) -> str:

@@ -1,5 +1,6 @@
 """From stored clips to what a stage trains on: half size, half time, normalised floats."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,3 +54,24 @@ def resize_space(clip_BCTHW: Tensor, scale: float) -> Tensor:
 def stride_time(clip_BCTHW: Tensor, stride: int) -> Tensor:
     """Frames 0, stride, 2*stride, …"""
     return clip_BCTHW if stride == 1 else clip_BCTHW[:, :, ::stride]
+
+
+def change_tempo(clip_BCTHW: Tensor, tempo: float) -> Tensor:
+    """The clip played `tempo` times as fast: what is seen at frame 0, tempo, 2·tempo, …
+
+    Between two frames they are mixed linearly, and the last one stays; floats, unless tempo is
+    whole. A clip of T frames becomes one of ⌈T / tempo⌉, the same time of the scene.
+
+    Raises:
+        ValueError: if tempo is not above 0.
+    """
+    if tempo <= 0:
+        raise ValueError(f"tempo must be above 0, not {tempo}")
+    if tempo == int(tempo):
+        return stride_time(clip_BCTHW, int(tempo))
+    frames = clip_BCTHW.shape[2]
+    times = torch.arange(math.ceil(frames / tempo), dtype=torch.float64) * tempo
+    before = times.long()
+    after = (before + 1).clamp(max=frames - 1)
+    weight = (times - before).to(clip_BCTHW).view(-1, 1, 1)
+    return torch.lerp(clip_BCTHW[:, :, before], clip_BCTHW[:, :, after], weight)

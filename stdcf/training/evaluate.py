@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from stdcf.data.clips import Clips
 from stdcf.data.loader import batches
+from stdcf.data.transforms import change_tempo
 from stdcf.layers import set_dilation
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.stage import Dilation, Stage
@@ -35,10 +36,12 @@ def evaluate(
     num_workers: int | None = 0,
     ranks: Ranks = ALONE,
     sized_as_in: Stage | None = None,
+    tempo: float = 1,
 ) -> Accuracy:
     """Tests on full-size clips at `dilation`; a video's score is the mean softmax of its clips.
 
     sized_as_in: the clips are made as small as this stage trains on instead.
+    tempo: they are played so many times as fast; see `change_tempo`.
 
     Each process scores its share of the clips, every clip once; all of them get the whole result.
 
@@ -50,8 +53,9 @@ def evaluate(
     scores: list[Tensor] = []
     order = range(ranks.rank, len(dataset), ranks.size)
     for clip_BCTHW, _, _ in batches(dataset, batch_size, order=order, num_workers=num_workers):
+        x_BCTHW = change_tempo(numerics.prepare(clip_BCTHW, sized_as_in), tempo)
         with numerics.autocast():
-            logits_BK = model(numerics.prepare(clip_BCTHW, sized_as_in))
+            logits_BK = model(x_BCTHW)
         scores.append(logits_BK.float().softmax(1).cpu())
     # A set of fewer clips than processes leaves some of these without any.
     parts = [torch.cat(part) for part in ranks.gather(scores) if part]

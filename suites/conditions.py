@@ -1,0 +1,117 @@
+"""Trained networks under other conditions: clips of other sizes or tempi, atoms dilated or not.
+
+A run trains one network and tests it under each of its conditions; see `conditions_task`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat
+
+from stdcf.errors import UserError
+from stdcf.training.stage import Dilation, Stage, full_size
+from suites import style
+from suites.ablations import milestones
+from suites.kth_table2 import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
+from suites.spec import RunSpec
+from suites.suite import Request, Row
+
+
+class Condition(BaseModel):
+    """One test.
+
+    Attributes:
+        name: unique among a run's.
+        dilation: (temporal, spatial) of the atoms.
+        tempo: how many times as fast the clips are played; 2 keeps every second frame.
+        own_size: on clips as small as those of the training; else on full-size ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    dilation: Dilation
+    tempo: PositiveFloat = 1
+    own_size: bool = False
+
+
+def full_network(request: Request, dilation: Dilation = (1, 1), **options: Any) -> Stage:
+    """Full-size learning at a dilation, as long as the request says.
+
+    At dilation 1 it is Table 2's, so that its weights serve both.
+
+    Args:
+        options: further fields of `Stage`.
+    """
+    epochs = request.epochs or PROFILES[request.profile].epochs
+    falls = milestones(request, epochs)
+    (stage,) = full_size(epochs=epochs, lr=1e-3, milestones=falls, dilation=dilation, **options)
+    return stage
+
+
+def specs(
+    suite: str,
+    request: Request,
+    manifest: str,
+    networks: Mapping[str, tuple[Stage, Sequence[Condition]]],
+    **options: Any,
+) -> list[RunSpec]:
+    """Every network with every layer for the first seed, then for the next.
+
+    Args:
+        networks: mode -> how it is trained, what is asked of it then.
+        options: further ones of the task.
+    """
+    # Here, so that tables and figures need no torch.
+    from suites import catalog
+
+    profile = PROFILES[request.profile]
+    seeds = profile.seeds if request.seeds is None else request.seeds
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    return [
+        RunSpec(
+            suite=suite,
+            profile=request.profile,
+            task="train_and_test",
+            options={
+                "conditions": [condition.model_dump(mode="json") for condition in conditions],
+                **options,
+            },
+            dataset=request.dataset,
+            dataset_options=dataset_options(request),
+            manifest=manifest,
+            model="kth_cnn",
+            layer=layer,
+            model_options=dict(request.model_options),
+            layer_options=LAYER_OPTIONS.get(layer, {}) | dict(request.layer_options.get(layer, {})),
+            mode=mode,
+            stages=(stage,),
+            seed=seed,
+            batch_size=profile.batch_size,
+            amp=request.amp,
+            device="cuda" if request.device.startswith("cuda") else "cpu",
+            epochs_override=request.epochs,
+            overrides=request.overrides,
+            cap_bytes=request.cap_bytes,
+        )
+        for seed in range(seeds)
+        for layer in style.in_order([*LAYERS, *catalog.LAYERS])
+        for mode, (stage, conditions) in networks.items()
+    ]
+
+
+def under(rows: Sequence[Row], layer: str, mode: str, condition: str) -> list[dict[str, Any]]:
+    """The rows of a network with the accuracy under a condition as their own, for `cells`."""
+    found = []
+    for row in rows:
+        if (row["layer"], row["mode"]) != (layer, mode):
+            continue
+        tests = {test["name"]: test for test in row.get("conditions") or ()}
+        found.append({**row, **tests.get(condition, {"accuracy": None})})
+    return found
+
+
+def layers_of(rows: Sequence[Row]) -> list[str]:
+    """The paper's layers, then others that rows have."""
+    return style.in_order([*LAYERS, *(row["layer"] for row in rows)])

@@ -1,0 +1,73 @@
+"""Trains a network, or takes one that was trained so, and tests it under several conditions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from stdcf.data.splits import VideoData
+from stdcf.training.checkpoint import load_checkpoint
+from stdcf.training.evaluate import evaluate
+from stdcf.training.step import Numerics
+from suites.conditions import Condition
+from suites.execute import build_model, numerics_of, open_data, train
+from suites.spec import RunSpec
+from suites.store import RunFolder
+from suites.trained import adopt
+
+
+def measure(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The task "train_and_test": the row of training with "conditions", one entry a test.
+
+    Its "accuracy" is None: each condition has its own.
+    """
+    trained_by = adopt(folder)
+    row = train(
+        folder,
+        data_root=data_root,
+        device=device,
+        num_workers=num_workers,
+        should_stop=should_stop,
+    )
+    if not row:
+        return row
+    spec = folder.spec()
+    data = open_data(spec, data_root)
+    numerics = numerics_of(spec, data, device)
+    model = numerics.place(build_model(spec, len(data.classes), data.train.clip_shape[0]))
+    weights = load_checkpoint(folder.path / f"stage-{spec.stages[-1].name}.pt", numerics.device)
+    model.load_state_dict(weights)
+    conditions = [Condition.model_validate(given) for given in spec.options["conditions"]]
+    tests = [tested(model, data, spec, numerics, condition) for condition in conditions]
+    row |= {"accuracy": None, "video_accuracy": None, "conditions": tests}
+    row["trained_by"] = trained_by
+    row["summary"] = ", ".join(f"{test['name']} {100 * test['accuracy']:.1f}%" for test in tests)
+    if spec.options.get("maps"):
+        from suites.kth_tempo_maps import compare
+
+        row |= compare(model, data, spec, numerics, conditions)
+    return row
+
+
+def tested(
+    model: nn.Module, data: VideoData, spec: RunSpec, numerics: Numerics, condition: Condition
+) -> dict[str, Any]:
+    """The condition with its accuracies in [0, 1]."""
+    found = evaluate(
+        model,
+        data.test,
+        condition.dilation,
+        numerics,
+        batch_size=spec.batch_size,
+        sized_as_in=spec.stages[-1] if condition.own_size else None,
+        tempo=condition.tempo,
+    )
+    accuracies = {"accuracy": found.clip, "video_accuracy": found.video}
+    return {**condition.model_dump(mode="json"), **accuracies}
