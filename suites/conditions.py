@@ -102,13 +102,17 @@ def specs(
 
 
 def under(rows: Sequence[Row], layer: str, mode: str, condition: str) -> list[dict[str, Any]]:
-    """The rows of a network with the accuracy under a condition as their own, for `cells`."""
+    """The rows of a network with the accuracy under a condition as their own, for `cells`.
+
+    Failed runs are among them, those that were not asked for this condition are not.
+    """
     found = []
     for row in rows:
         if (row["layer"], row["mode"]) != (layer, mode):
             continue
         tests = {test["name"]: test for test in row.get("conditions") or ()}
-        found.append({**row, **tests.get(condition, {"accuracy": None})})
+        if row["status"] != "ok" or condition in tests:
+            found.append({**row, **tests.get(condition, {})})
     return found
 
 

@@ -7,6 +7,8 @@ from stdcf.errors import UserError
 from suites.suite import Suite
 
 SUITES: dict[str, str] = {
+    "kth_tempo": "Figure 3: clips twice as fast as in training, with and without swapped atoms",
+    "tempo_sweep": "Test tempo 0.5 to 4, temporal atoms kept or dilated to match",
     "kth_table1": "Table 1: dilated atoms where training and test differ in resolution",
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",

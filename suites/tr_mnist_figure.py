@@ -1,7 +1,5 @@
 """Figure 2: frames of a test clip, what each layer makes of them, and the ratios of all runs."""
 
-import base64
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from suites import style
+from suites.pictures import unpacked
 from suites.stats import estimate
 from suites.suite import Row
 from suites.tr_mnist_tables import EQUAL_WIDTH, LINES, of, paper_db
@@ -31,9 +30,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 def frames(row: Row, what: str) -> np.ndarray:
     """uint8 [clips, frames, H, W] of a row's strip: "input" or "output"."""
     strip = row["strip"]
-    content = zlib.decompress(base64.b64decode(strip[what]))
-    height, width = row["clip_shape"][2:]
-    return np.frombuffer(content, np.uint8).reshape(-1, len(strip["frames"]), height, width)
+    return unpacked(strip[what], (len(strip["frames"]), *row["clip_shape"][2:]))
 
 
 def _strip(ok: Sequence[Row], folder: Path, small_print: Sequence[str]) -> list[Path]:

@@ -1,8 +1,6 @@
 """Trains an autoencoder on clips, measures how well it gives back those of the test."""
 
-import base64
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from stdcf.training.stage import Stage
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
 from suites.execute import build_model, open_data
+from suites.pictures import packed
 from suites.store import RunFolder
 
 # Frames that the row keeps, of the first test clips and of what is made of them.
@@ -81,8 +80,8 @@ def reconstruct(
         "black_psnr_db": float(psnr_db(torch.zeros_like(outputs), clips.float() / 255).mean()),
         "strip": {
             "frames": frames.tolist(),
-            "input": packed(clips[:STRIP_CLIPS, 0, frames]),
-            "output": packed(shown),
+            "input": packed(clips[:STRIP_CLIPS, 0, frames].numpy()),
+            "output": packed(shown.numpy()),
         },
         "summary": f"PSNR {float(ratios.mean()):.2f} dB",
         "widths": list(spec.model_options["widths"]),
@@ -205,11 +204,6 @@ def psnr_db(output_NCTHW: Tensor, clip_NCTHW: Tensor) -> Tensor:
     """
     errors_N = (output_NCTHW.double() - clip_NCTHW.double()).square().flatten(1).mean(1)
     return -10 * errors_N.log10()
-
-
-def packed(images: Tensor) -> str:
-    """uint8 values as text, for a row."""
-    return base64.b64encode(zlib.compress(images.contiguous().numpy().tobytes(), 9)).decode()
 
 
 def _whole(clips: Clips) -> Tensor:

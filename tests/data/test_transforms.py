@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from stdcf.data.transforms import PIXEL_MEAN, PIXEL_STD, resize_space, stride_time, to_float
+from stdcf.data.transforms import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    change_tempo,
+    resize_space,
+    stride_time,
+    to_float,
+)
 
 
 def test_floats_are_normalised_by_fixed_numbers():
@@ -25,3 +32,16 @@ def test_half_time_is_every_second_frame():
     clip = torch.arange(7.0).reshape(1, 1, 7, 1, 1)
     assert stride_time(clip, 2).flatten().tolist() == [0, 2, 4, 6]
     assert stride_time(clip, 1) is clip
+
+
+def test_tempo_keeps_the_time_of_the_scene():
+    clip = torch.arange(5.0).reshape(1, 1, 5, 1, 1)
+    assert change_tempo(clip, 2).flatten().tolist() == [0, 2, 4]
+    # Linear between frames; after the last one it stays.
+    assert change_tempo(clip, 0.5).flatten().tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4]
+    assert change_tempo(clip, 1.5).flatten().tolist() == [0, 1.5, 3, 4]
+    assert change_tempo(clip, 1) is clip
+    whole = torch.randint(0, 255, (1, 1, 5, 2, 2), dtype=torch.uint8)
+    assert torch.equal(change_tempo(whole, 4), whole[:, :, ::4])
+    with pytest.raises(ValueError, match="tempo must be above 0, not 0"):
+        change_tempo(clip, 0)
