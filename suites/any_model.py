@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from suites.catalog import build, layer_by_name
+from stdcf.errors import UserError
+from suites.catalog import MODELS, build, layer_by_name
 from suites.imported_model import build_imported, is_import_path
 
 
@@ -28,6 +29,11 @@ def build_any(
     """
     options = dict(model_options or {})
     if not is_import_path(name):
+        if name not in MODELS:
+            raise UserError(
+                f"unknown model {name!r}; there are {', '.join(sorted(MODELS))}, torchvision's as "
+                "torchvision:r3d_18, and your own as module:function or file.py:function"
+            )
         return build(
             name,
             num_classes=num_classes,

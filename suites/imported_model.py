@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,7 +43,7 @@ def build_imported(
     where it has none, every dense 3D convolution (kT > 1 and kH·kW > 1) is replaced by the layer.
 
     Raises:
-        UserError: if it cannot be imported or called, or gives no nn.Module.
+        UserError: if it cannot be imported or called, fails, or gives no nn.Module.
     """
     # Not above: tables know a model by its name alone, and torch takes seconds to import.
     from torch import nn
@@ -59,10 +60,13 @@ def build_imported(
         given["conv"] = conv
     try:
         model = function(**given)
-    except TypeError as error:
-        if "argument" not in str(error):
+    except UserError:
+        raise
+    # Whatever a function of anyone's own raises is theirs to mend.
+    except Exception as error:
+        if is_of_fake_tensors(error):
             raise
-        raise UserError(f"model {name}: {error}") from error
+        raise UserError(f"model {name}: {_as_one_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"{name} gives a {type(model).__name__}, not a torch.nn.Module")
     if conv is not None and "conv" not in parameters:
@@ -100,6 +104,26 @@ def _module(where: str) -> ModuleType:
         raise UserError(
             f"cannot import {where!r}: {error}; write module:function or file.py:function"
         ) from error
+    except Exception as error:
+        raise UserError(f"cannot import {where!r}: {_as_one_line(error)}") from error
+
+
+def is_of_fake_tensors(error: BaseException) -> bool:
+    """Whether it says that a tensor's values were asked for where there are none."""
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+    )
+
+    return isinstance(error, DataDependentOutputException | DynamicOutputShapeException)
+
+
+def _as_one_line(error: BaseException) -> str:
+    """The kind of error, its message's first line and where it was raised."""
+    message = (str(error).splitlines() or [""])[0]
+    words = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{words} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def _from_file(path: Path) -> ModuleType:

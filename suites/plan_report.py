@@ -100,7 +100,8 @@ def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str,
     best = shown[0]
     if not best.fits(asked.cap_bytes):
         return [*lines, _nothing_fits(asked, shown)]
-    lines.append(f"take: {describe(best)}, {best.peak_bytes / MIB:,.0f} MiB of {asked.cap}")
+    what = "reserved" if asked.device != "cpu" else "at the peak"
+    lines.append(f"take: {describe(best)}, {best.needs_bytes / MIB:,.0f} MiB {what} of {asked.cap}")
     lines += [f"  {words}" for words in _cautions(best)]
     return [*lines, f"run: {command(asked, best)}"]
 

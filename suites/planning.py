@@ -6,12 +6,17 @@ be shown is then predicted exactly.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
@@ -216,8 +221,13 @@ class Planner:
                     )
             except UserError:
                 raise
+            except (DataDependentOutputException, DynamicOutputShapeException) as error:
+                raise UserError(
+                    f"the model reads a tensor's values in its forward pass ({error.func}), so its "
+                    "step cannot be predicted; stdcf.memory.measure_peak runs it"
+                ) from error
             # Whatever a model of anyone's own raises on a clip that it does not take.
-            except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
                 if savers and (stage, (), batch) in self._reports:
                     raise
                 size = "×".join(map(str, stage.clip_shape(shape)))
@@ -229,10 +239,12 @@ class Planner:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own line about an operator that failed on fake tensors."""
+    """Without torch's own lines about what a model does on fake tensors."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     disabled, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.disabled = disabled

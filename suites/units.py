@@ -4,7 +4,8 @@ import re
 
 from stdcf.errors import UserError
 
-_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6}
+# No unit is none: "6" for 6GiB would be six bytes.
+_UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6}
 _UNITS |= {"GB": 10**9}
 
 

@@ -78,7 +78,8 @@ class StepOptions:
             foreach: the optimiser's own option; None is torch's default for the device.
 
         Raises:
-            UserError: for an option that is not one of those above.
+            UserError: for an option that is not one of those above, or a model that has nothing
+                to train.
         """
         loss = self.loss if callable(self.loss) else _choose("loss", LOSSES, self.loss)
         make_optimizer = _choose("optimizer", OPTIMIZERS, self.optimizer)
@@ -97,7 +98,10 @@ class StepOptions:
             to_channels_last(model)
             # By its strides too where there is one channel, which is what convolutions go by.
             clip = torch.empty_like(clip, memory_format=layout).copy_(clip)
-        optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], foreach)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        if not trained:
+            raise UserError("the model has no parameters to train")
+        optimizer = make_optimizer(trained, foreach)
         return TrainingStep(model, optimizer, loss, autocast, clip, self.num_classes, self.savers)
 
 
@@ -170,8 +174,13 @@ class TrainingStep:
         """A target such as the loss takes for this output.
 
         Raises:
-            UserError: if `num_classes` is not what the model gives.
+            UserError: if `num_classes` is not what the model gives, or it gives no tensor.
         """
+        if not isinstance(output, Tensor):
+            raise UserError(
+                f"the model gives a {type(output).__name__}; it must give one tensor, "
+                "[B, classes] or a clip"
+            )
         if output.ndim == 2:
             batch, given = output.shape
             if self.num_classes not in (None, given):

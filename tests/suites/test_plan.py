@@ -102,7 +102,8 @@ def test_a_model_of_the_users_own_file(
     [
         (["--cap", "3parsecs"], ["'3parsecs' is no size", "4GiB"]),
         (["--cap", "0GiB"], ["'0GiB' is no size"]),
-        (["--model", "nope"], ["unknown model 'nope'", "resnet3d_50"]),
+        (["--cap", "6"], ["'6' is no size", "4GiB"]),
+        (["--model", "nope"], ["unknown model 'nope'", "resnet3d_50", "torchvision:r3d_18"]),
         (["--model", "torchvision:r3d_81"], ["'r3d_81'", "r3d_18"]),
         (["--model", "nowhere.net:build"], ["cannot import 'nowhere.net'"]),
         (["--model", "nowhere.py:build"], ["cannot import 'nowhere.py'"]),
@@ -126,3 +127,56 @@ def test_it_refuses(call: Any, arguments: list[str], words: list[str]) -> None:
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert all(word in err for word in words), err
+
+
+FAULTY = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.conv, self.way = nn.Conv3d(1, 2, 3), forward
+
+    def forward(self, clip):
+        return self.way(self.conv(clip).mean((2, 3, 4)))
+
+def pair():
+    return Net(lambda x: (x, x))
+
+def reads():
+    return Net(lambda x: x if x.sum() > 0 else -x)
+
+def frozen():
+    return nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten())
+
+def breaks():
+    return {}["weights"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("pair", ["the model gives a tuple", "[B, classes]"]),
+        ("reads", ["reads a tensor's values", "measure_peak"]),
+        ("frozen", ["no parameters to train"]),
+        ("breaks", ["KeyError: 'weights' (faulty.py, line 23)"]),
+    ],
+)
+def test_what_is_wrong_with_a_users_model_is_one_line(
+    call: Any, tmp_path: Path, function: str, words: list[str]
+) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    code, out, err = call(plan, *ASKED, *CLIP, "--model", f"{tmp_path / 'faulty.py'}:{function}")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert all(word in err for word in words), err
+
+
+def test_a_users_file_that_breaks_on_import_is_one_line(call: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("\nraise RuntimeError('no weights\\nhere')\n")
+    code, out, err = call(plan, *ASKED, *CLIP, "--model", f"{tmp_path / 'broken.py'}:build")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "RuntimeError: no weights (broken.py, line 2)" in err

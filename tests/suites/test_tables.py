@@ -252,7 +252,7 @@ def test_what_rounds_to_nothing_has_no_minus() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        *[("4GiB", 2**32), ("500 MiB", 500 * MIB), ("1.5GB", 1_500_000_000), ("7", 7)],
+        *[("4GiB", 2**32), ("500 MiB", 500 * MIB), ("1.5GB", 1_500_000_000), ("7B", 7)],
         *[(" 2kib ", 2048), ("1B", 1), ("0.5KiB", 512)],
     ],
 )
@@ -262,7 +262,7 @@ def test_sizes(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "3parsecs", "GiB", "-1GiB", "0", "0.5B", "1e3", "1 2GiB", "nan", "9" * 400, "4Gi B"],
+    ["", "6", "3parsecs", "GiB", "-1GiB", "0", "0.5B", "1e3", "1 2GiB", "nan", "9" * 400, "4Gi B"],
 )
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UserError, match="is no size; write one such as 500MiB"):
