@@ -160,7 +160,7 @@ def breaks():
         ("pair", ["the model gives a tuple", "[B, classes]"]),
         ("reads", ["reads a tensor's values", "measure_peak"]),
         ("frozen", ["no parameters to train"]),
-        ("breaks", ["KeyError: 'weights' (faulty.py, line 23)"]),
+        ("breaks", ["KeyError: 'weights' (faulty.py, line 22)"]),
     ],
 )
 def test_what_is_wrong_with_a_users_model_is_one_line(
