@@ -37,6 +37,7 @@ COMMON: dict[str, CommonFigure] = {
 def draw_figures(suite: Suite, rows: Sequence[Row], folder: Path) -> list[Path]:
     """The suite's own figures of one setting, then those above; returns what was written."""
     drawn = suite.figures(rows, folder)
-    for figure in COMMON.values():
-        drawn += figure.draw(rows, folder)
+    for name, figure in COMMON.items():
+        if name not in suite.leaves_out:
+            drawn += figure.draw(rows, folder)
     return drawn

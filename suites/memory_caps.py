@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stdcf.errors import UserError
 from stdcf.training.stage import Stage, full_size, itsl, total_cost
 from suites.memory_caps_tables import tables
+from suites.memory_caps_ways import ITERATIONS, TRAINED, in_suite_order
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite
 
@@ -24,24 +26,12 @@ ATOMS = {
     "resnet3d_50": {"num_spatial_atoms": 6, "num_temporal_atoms": 2},
     "slowfast_r50_8x8": {"num_spatial_atoms": 6, "num_temporal_atoms": 2},
 }
-ITERATIONS = 3
 LR = 1e-3
 
-# Technique -> savers, of the runs that train; and what a step multiplies beyond the plain one's.
-TRAINED: dict[str, tuple[str, ...]] = {
-    "full": (),
-    "recompute": ("recompute",),
-    "checkpoint": ("checkpoint",),
-    "bf16": ("bf16",),
-    "int8": ("int8",),
-    "offload": ("offload",),
-    "accumulate": ("accumulate=2",),
-    "itsl": (),
-    "itsl+bf16+checkpoint": ("bf16", "checkpoint"),
-}
+# What a step multiplies beyond the plain one's.
 STEP_COST = {"checkpoint": 4 / 3}
 
-# Layer -> technique -> the largest batch within the profile's own whose peak on CPU fits its cap.
+# Layer -> technique -> the largest batch up to LARGEST_BATCH whose peak on CPU fits the cap.
 Batches = dict[str, dict[str, int]]
 _LIKE_REGULAR = {
     "full": 8,
@@ -129,7 +119,13 @@ def dataset_options(request: Request) -> dict[str, Any]:
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """The plans, then the trainings of each seed."""
+    """The plans, then the trainings of each seed.
+
+    Raises:
+        UserError: with --amp, which is one of the techniques.
+    """
+    if request.amp:
+        raise UserError("memory_caps trains with and without bfloat16; leave --amp out")
     profile = PROFILES[request.profile]
     seeds = range(request.seeds or profile.seeds)
     return [
@@ -227,10 +223,14 @@ def _device(request: Request) -> Any:
 
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Memory against step cost, of each network and layer."""
-    from suites.memory_caps_figure import draw
+    """Memory against step cost of the plans; accuracy and memory of what was trained."""
+    from suites import memory_caps_accuracy_figure, memory_caps_figure
 
-    return draw(rows, folder)
+    ordered = in_suite_order(rows)
+    return [
+        *memory_caps_figure.draw(ordered, folder),
+        *memory_caps_accuracy_figure.draw(ordered, folder),
+    ]
 
 
 SUITE = Suite(
@@ -242,4 +242,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    # Its own figures show the same, readably for so many modes.
+    leaves_out=("accuracy_memory", "stage_memory", "training_curves", "speed_ratios"),
 )

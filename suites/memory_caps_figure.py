@@ -9,7 +9,8 @@ from suites.suite import Row
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Writes memory_cost: a panel a network, a point a technique and layer; nothing without plans.
+    """Writes memory_cost: a row a network, a panel a layer, a number a technique; nothing without
+    plans.
 
     Where steps ran, their time stands for the cost; else multiplications do.
     """
@@ -17,78 +18,91 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     if not plans:
         return []
     networks = list(dict.fromkeys(row["model"] for row in plans))
+    layers = style.in_order([row["layer"] for row in plans])
+    names = list(dict.fromkeys(name for row in plans for name in row["techniques"]))
     with style.figure_style():
         import matplotlib.pyplot as plt
 
         figure, panels = plt.subplots(
             len(networks),
-            1,
-            figsize=(style.WIDTH, 0.9 * style.HEIGHT * len(networks)),
+            len(layers),
+            figsize=(style.WIDTH, 2.4 * len(networks)),
+            sharex="row",
+            sharey=True,
             squeeze=False,
             layout="constrained",
         )
-        for axes, network in zip(panels[:, 0], networks, strict=True):
-            _panel(axes, network, [row for row in plans if row["model"] == network])
-        first = plans[0]
-        style.caption(
-            figure,
-            [
-                "peak of the plan's step on CUDA, predicted, against plain full size; filled: full "
-                "size, open: ITSL (β=γ=2)",
-                f"time: {first['threads']} thread(s) on {first['device']}; "
-                f"{first['finished'][:10]}",
-            ],
+        for i, network in enumerate(networks):
+            own = [row for row in plans if row["model"] == network]
+            timed = all("step_seconds" in row["techniques"]["full size"] for row in own)
+            for j, layer in enumerate(layers):
+                row = next((row for row in own if row["layer"] == layer), None)
+                if row is not None:
+                    _panel(panels[i, j], row, names, timed)
+            panels[i, 0].set_ylabel("Peak memory")
+            panels[i, len(layers) // 2].set_xlabel(
+                "Time of a step, measured" if timed else "Multiplications of a step"
+            )
+        figure.text(
+            0.0,
+            -0.01,
+            style.plain(_key(names, plans)),
+            fontsize=7,
+            color="#444444",
+            va="top",
         )
         return style.save(figure, folder, "memory_cost")
 
 
-def _panel(axes: Any, network: str, rows: Sequence[Row]) -> None:
-    timed = all("step_seconds" in row["techniques"]["full size"] for row in rows)
-    labels: dict[str, tuple[float, float]] = {}
-    for row in rows:
-        ways = row["techniques"]
-        plain = ways["full size"]
-        for name, way in ways.items():
-            if timed and "step_seconds" not in way:
-                continue
-            cost = (
-                way["step_seconds"] / plain["step_seconds"]
-                if timed
-                else way["step_cost"] / plain["step_cost"]
-            )
-            memory = way["peak_bytes"] / plain["peak_bytes"]
-            axes.plot(
-                cost,
-                memory,
-                color=style.colour(row["layer"]),
-                marker=style.marker(row["layer"]),
-                fillstyle="full" if way["schedule"] == "full" else "none",
-                linestyle="",
-                markersize=5.5,
-            )
-            labels.setdefault(name, (cost, memory))
-    for name, (cost, memory) in labels.items():
-        axes.annotate(
-            name,
-            (cost, memory),
-            textcoords="offset points",
-            xytext=(6, 3),
-            fontsize=6.5,
-        )
-    for layer in style.in_order([row["layer"] for row in rows]):
+def _panel(axes: Any, row: Row, names: Sequence[str], timed: bool) -> None:
+    ways = row["techniques"]
+    plain = ways["full size"]
+    cost = "step_seconds" if timed else "step_cost"
+    for number, name in enumerate(names, start=1):
+        way = ways.get(name)
+        if way is None or cost not in way:
+            continue
+        x, y = way[cost] / plain[cost], way["peak_bytes"] / plain["peak_bytes"]
+        full, own = way["schedule"] == "full", style.colour(row["layer"])
         axes.plot(
-            [],
-            [],
-            color=style.colour(layer),
-            marker=style.marker(layer),
+            x,
+            y,
+            marker="o",
+            markersize=9,
+            color=own,
+            markerfacecolor=own if full else "white",
             linestyle="",
-            label=style.LAYER_NAMES.get(layer, layer),
         )
-    axes.legend(loc="upper right")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.12)
-    axes.set_title(network, loc="left")
-    axes.set_xlabel(
-        "Time of a step against plain full size" if timed else "Multiplications of a step, likewise"
+        axes.annotate(
+            str(number),
+            (x, y),
+            ha="center",
+            va="center_baseline",
+            fontsize=6,
+            color="white" if full else "black",
+        )
+    axes.set_ylim(0, 1.1)
+    axes.margins(x=0.1)
+    axes.set_xlim(left=0)
+    axes.set_title(f"{row['model']}, {style.layer_name(row['layer'])}", loc="left", fontsize=8)
+
+
+def _key(names: Sequence[str], plans: Sequence[Row]) -> str:
+    first = plans[0]
+    sizes = {
+        row["model"]: "×".join(map(str, row["measured_shape"]))
+        for row in plans
+        if "step_seconds" in row["techniques"]["full size"]
+    }
+    words = [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    half = (len(words) + 1) // 2
+    return "\n".join(
+        [
+            "   ".join(words[:half]),
+            "   ".join(words[half:]),
+            "both as shares of plain full size; filled: full-size clips, open: ITSL (β=γ=2)",
+            "peak: of the plan's step on CUDA, predicted; "
+            f"time: {first['threads']} thread(s) on {first['device']}; {first['finished'][:10]}",
+            *(["timed clips: " + ", ".join(f"{k} {v}" for k, v in sizes.items())] if sizes else []),
+        ]
     )
-    axes.set_ylabel("Peak memory, likewise")

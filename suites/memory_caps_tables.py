@@ -5,16 +5,17 @@ from typing import Any
 
 from suites import cells
 from suites.kth_table2_tables import describe, provenance_notes
+from suites.memory_caps_ways import BUDGETS, LARGEST_BATCH, in_suite_order, split_mode
 from suites.style import LAYER_NAMES
 from suites.suite import Row
 from suites.table import Table
 
 GIB = 2**30
-BUDGETS = {"epochs": "equal epochs", "computation": "ITSL's computation"}
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """One table a network, then costs measured here, then accuracy; each if there are rows."""
+    rows = in_suite_order(rows)
     plans = [row for row in rows if "dataset" in row and row["dataset"] == "none"]
     trained = [row for row in rows if row["dataset"] != "none"]
     found = []
@@ -131,7 +132,7 @@ def _accuracy(rows: Sequence[Row]) -> Table:
     for layer, mode in keys:
         group = [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
         one = next((row for row in group if row["status"] == "ok"), None)
-        technique, _, budget = mode.rpartition("-")
+        technique, budget = split_mode(mode)
         body.append(
             [
                 LAYER_NAMES[layer] + (" †" if any(row["shipped"] for row in group) else ""),
@@ -148,7 +149,7 @@ def _accuracy(rows: Sequence[Row]) -> Table:
     caps = {row["cap_bytes"] for row in rows if row.get("cap_bytes")}
     cap = f", cap {cells.mib(caps.pop())} MiB" if len(caps) == 1 else ""
     return Table(
-        title=f"kth_cnn under one cap ({describe(rows)}{cap})",
+        title=f"kth_cnn under one cap ({trained_on(rows)}{cap})",
         columns=[
             "Layer",
             "Technique",
@@ -162,8 +163,13 @@ def _accuracy(rows: Sequence[Row]) -> Table:
         ],
         rows=body,
         notes=[
-            "batch: the largest that fits; ITSL has six stages on smaller clips, of 2.25 times the "
-            "computation of full size's one",
+            f"batch: the largest that fits, at most {LARGEST_BATCH[rows[0]['profile']]}",
+            "ITSL has six stages on smaller clips, of 2.25 times the computation of full size's",
             *provenance_notes(rows),
         ],
     )
+
+
+def trained_on(rows: Sequence[Row]) -> str:
+    """What trained rows were measured on; epochs and types of numbers are their own."""
+    return describe([{**row, "epochs_per_stage": None, "dtype": "float32 or bf16"} for row in rows])

@@ -1,12 +1,31 @@
 """What `memory_caps` compares: networks with their clips, techniques, caps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from suites import style
+from suites.suite import Row
 from suites.ways import Schedule, schedules
 
 CAPS_GIB = (0.5, 1, 2, 4, 6, 8, 12, 16)
 GIB = 2**30
 ITERATIONS = 3
+# Technique -> savers, of the runs that train.
+TRAINED: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "recompute": ("recompute",),
+    "checkpoint": ("checkpoint",),
+    "bf16": ("bf16",),
+    "int8": ("int8",),
+    "offload": ("offload",),
+    "accumulate": ("accumulate=2",),
+    "itsl": (),
+    "itsl+bf16+checkpoint": ("bf16", "checkpoint"),
+}
+# Profile -> the most clips of a step; beyond it memory is not what decides.
+LARGEST_BATCH = {"quick": 8, "paper": 16}
+# What the techniques are given: as many epochs a stage as ITSL, or as much computation.
+BUDGETS = {"epochs": "equal epochs", "computation": "ITSL's computation"}
 
 
 @dataclass(frozen=True)
@@ -78,3 +97,28 @@ def schedule_of(technique: Technique) -> Schedule:
     """Full size, or ITSL with β=γ=2 and E=3."""
     full, itsl = schedules(ITERATIONS, [(2, 2)])
     return full if technique.schedule == FULL else itsl
+
+
+def split_mode(mode: str) -> tuple[str, str]:
+    """Technique and budget of a trained run's mode."""
+    technique, _, budget = mode.rpartition("-")
+    return technique, budget
+
+
+def in_suite_order(rows: Sequence[Row]) -> list[Row]:
+    """By layer as everywhere, then as the suite lists networks, techniques and budgets."""
+    layers = style.in_order([row["layer"] for row in rows])
+    networks, techniques, budgets = [*NETWORKS], [*TRAINED], [*BUDGETS]
+
+    def place(row: Row) -> tuple[int, ...]:
+        technique, budget = split_mode(row["mode"])
+        trained = technique in techniques and budget in budgets
+        return (
+            networks.index(row["model"]) if row["model"] in networks else len(networks),
+            layers.index(row["layer"]),
+            techniques.index(technique) if trained else -1,
+            budgets.index(budget) if trained else -1,
+            row["seed"],
+        )
+
+    return sorted(rows, key=place)

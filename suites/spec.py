@@ -174,7 +174,8 @@ class RunSpec(BaseModel):
             parts.append(f"epochs{self.epochs_override}")
         if self.device != "cpu":
             parts.append(self.device)
-        if self.amp:
+        # A mode that names it stands beside modes without it, in one table.
+        if self.amp and "bf16" not in re.split(r"[-+]", self.mode):
             parts.append("bf16")
         if self.cap_bytes is not None:
             parts.append(f"cap{self.cap_bytes}")

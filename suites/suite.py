@@ -65,6 +65,7 @@ class Suite:
         stop_seconds: how long its runs get to stop when time is up, which then is part of the
             budget; None: as long as a checkpoint may take, beyond it.
         short_tasks: tasks of which one process does many in turn.
+        leaves_out: names of the figures that every suite has and this one does not want.
     """
 
     name: str
@@ -82,3 +83,4 @@ class Suite:
     prefers_gpu: bool = False
     stop_seconds: float | None = None
     short_tasks: Sequence[str] = ()
+    leaves_out: Sequence[str] = ()
