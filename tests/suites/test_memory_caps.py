@@ -17,7 +17,6 @@ from suites.memory_caps_ways import LARGEST_BATCH, TECHNIQUES, TRAINED, Network,
 from suites.suite import Request
 
 MIB, GIB = 2**20, 2**30
-REQUEST = Request(profile="quick", dataset="weizmann")
 
 
 def specs(**options: Any) -> list[Any]:
@@ -26,8 +25,7 @@ def specs(**options: Any) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("profile", "layer"),
-    [("quick", "regular")]
-    + [pytest.param("paper", layer, marks=pytest.mark.slow) for layer in PROFILES["paper"].batches],
+    [(profile, layer) for profile, own in PROFILES.items() for layer in own.batches],
 )
 def test_each_technique_trains_with_the_largest_batch_that_fits(profile: str, layer: str) -> None:
     own = PROFILES[profile]
