@@ -31,11 +31,11 @@ def get_suite(name: str) -> Suite:
     """A suite by name.
 
     Raises:
-        UserError: for an unknown one, with the nearest names.
+        UserError: for an unknown one, with the nearest name.
     """
     if name not in SUITES:
-        near = get_close_matches(name, SUITES, n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(SUITES)}"
+        near = get_close_matches(name, SUITES, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SUITES)}"
         raise UserError(f"no suite {name!r}; {hint} (python -m suites.run --list)")
     suite: Suite = import_module(f"suites.{name}").SUITE
     return suite
