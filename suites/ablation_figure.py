@@ -5,6 +5,7 @@ from pathlib import Path
 
 from suites import style
 from suites.ablation_tables import BASE, Words, by_mode
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 
@@ -16,8 +17,6 @@ def draw(
 
     Large marks are means, small points the seeds, whiskers 95% intervals; the band is the base's.
     """
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
     groups = {mode: group for mode, group in by_mode(ok, words).items() if group}
     if not groups:
@@ -64,7 +63,6 @@ def draw(
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("Clip accuracy, %")
         axes.set_title(title, loc="left")
-        days = sorted({row["finished"][:10] for row in ok})
         seeds = sorted({len(group) for group in groups.values()})
         style.caption(
             figure,
@@ -72,7 +70,7 @@ def draw(
                 "STDCF in kth_cnn; diamonds: means, points: seeds, whiskers: 95% intervals; "
                 "filled and dashed: Table 2's setting, band: its interval",
                 describe([*groups.get(BASE, []), *ok]),
-                f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}; "
+                f"{where_and_when(ok)}; "
                 f"{' to '.join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))} "
                 f"seed{'s' * (seeds[-1] > 1)}",
             ],

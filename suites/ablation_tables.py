@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from suites import cells
+from suites.small_print import describe, provenance_notes
 from suites.suite import Row
 from suites.table import Table
 
@@ -20,8 +21,6 @@ class Words:
 
 def ablation_tables(rows: Sequence[Row], *, words: Mapping[str, Words], title: str) -> list[Table]:
     """A line a setting, those that change the same thing together."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     groups = by_mode(rows, words)
     body = []
     for mode, group in groups.items():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from suites import style
 from suites.capacity_tables import FAMILIES, errors
+from suites.small_print import describe
 from suites.stats import estimate
 from suites.suite import Row
 
@@ -22,8 +23,6 @@ _COLOURS = {
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes capacity.png and .svg; nothing where no run is ok yet."""
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
     if not ok:
         return []

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites import cells
+from suites.small_print import describe, provenance_notes
 from suites.stats import estimate
 from suites.suite import Row
 from suites.table import Table
@@ -46,8 +47,6 @@ def paper_count(family: str, m: int, n: int, channels: int) -> int | None:
 
 
 def _ranks(ok: Sequence[Row], rows: Sequence[Row]) -> Table:
-    from suites.kth_table2_tables import provenance_notes
-
     found: dict[tuple[Any, ...], set[int]] = {}
     for row in ok:
         for one in row["ranks"]:
@@ -103,8 +102,6 @@ def errors(ok: Sequence[Row]) -> dict[tuple[str, str, int, int], list[Mapping[st
 
 
 def _fits(ok: Sequence[Row], rows: Sequence[Row]) -> Table:
-    from suites.kth_table2_tables import describe
-
     by_key = errors(ok)
     filters = list(dict.fromkeys(key[0] for key in by_key))
     body = []

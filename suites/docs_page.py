@@ -13,6 +13,7 @@ from suites.files import write_atomically
 from suites.registry import SUITES
 from suites.setting_tables import setting_tables
 from suites.settings import by_setting, suites_to_show
+from suites.small_print import when
 from suites.suite import Row
 
 _HEAD = """# Results
@@ -95,10 +96,8 @@ def _parts(figures: Path, settings: Sequence[Setting]) -> Iterator[str]:
 
 def _described(name: str, rows: Sequence[Row]) -> str:
     ok = sum(row["status"] == "ok" for row in rows)
-    days = sorted({row["finished"][:10] for row in rows})
-    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     devices = ", ".join(sorted({row["device"] for row in rows}))
-    return f"**{name}**: {ok} of {len(rows)} runs ok; finished {when} on {devices}."
+    return f"**{name}**: {ok} of {len(rows)} runs ok; finished {when(rows)} on {devices}."
 
 
 def _digest(rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suites import style
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 
@@ -18,8 +19,6 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     One panel a layer. The number at each point is the gain over stage-t of iteration 1, as in the
     paper; dashed lines are full-size learning; bars are 95% intervals over seeds.
     """
-    from suites.kth_table2_tables import describe
-
     itsl = [row for row in rows if row["mode"] == "itsl" and row["status"] == "ok"]
     if not itsl:
         return []
@@ -43,13 +42,12 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         figure.supxlabel(
             "After stage (t: full time, half size; s: half time, full size)", fontsize=9
         )
-        days = sorted({row["finished"][:10] for row in itsl})
         style.caption(
             figure,
             [
                 "(gain over t1); dashed: full-size learning; bars: 95% intervals over seeds",
                 describe(rows),
-                f"{itsl[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+                where_and_when(itsl),
             ],
         )
         return style.save(figure, folder, "figure5")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from suites import style
+from suites.small_print import describe, where_and_when
 from suites.suite import Row
 
 if TYPE_CHECKING:
@@ -82,15 +83,9 @@ def new_figure(
 
 def small_print(figure: "Figure", rows: Sequence[Row], *lines: str) -> None:
     """What is drawn, of which data, by which machine and when; at the lower edge."""
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
-    days = sorted({row["finished"][:10] for row in ok})
-    devices = sorted({row["device"] for row in ok})
-    where = ", ".join(devices[:3]) + (f" and {len(devices) - 3} more" if len(devices) > 3 else "")
-    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     notes = sorted({note for row in ok for note in row.get("notes") or ()})
-    text = [*lines, describe(ok), "; ".join([f"{where}; {when}", *notes])]
+    text = [*lines, describe(ok), "; ".join([where_and_when(ok), *notes])]
     figure.text(
         0.1 / style.WIDTH,
         0.05 / figure.get_figheight(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from suites import cells
 from suites.gpu_hours import NOTE, Shape, gpu_hours
 from suites.grid_points import GIB, Point, points
+from suites.small_print import describe, provenance_notes
 from suites.spec import RunSpec
 from suites.suite import Row
 from suites.systems import CHANNELS, SIZE
@@ -67,8 +68,6 @@ def plan(specs: Sequence[RunSpec]) -> list[Table]:
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """Accuracy and memory of every point that has run."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     by_mode = _points_by_mode()
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:

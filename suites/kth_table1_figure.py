@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from suites import style
 from suites.conditions import layers_of, under
 from suites.kth_table1_tables import GAPS, papers
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 
@@ -18,8 +19,6 @@ _BAR = 0.38
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes table1; nothing where no run is ok."""
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
     if not ok:
         return []
@@ -45,14 +44,13 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             axes.axhline(chance, color="#666666", linewidth=0.8, linestyle=":")
         panels[0].set_ylabel("Clip accuracy, %")
         _legend(panels[-1])
-        days = sorted({row["finished"][:10] for row in ok})
         style.caption(
             figure,
             [
                 "bars: means, points: seeds, whiskers: 95% intervals; dashes: the paper, on KTH; "
                 "dotted: chance",
                 describe(ok),
-                f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+                where_and_when(ok),
             ],
         )
         return style.save(figure, folder, "table1")

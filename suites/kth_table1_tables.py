@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from suites import cells
 from suites.conditions import layers_of, under
 from suites.published import number, published
+from suites.small_print import describe, provenance_notes
 from suites.stats import paired
 from suites.style import layer_name
 from suites.suite import Row
@@ -49,8 +50,6 @@ GAPS = (
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a gap and layer; then what each network reaches without a gap."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     body = []
     for gap in GAPS:
         for layer in layers_of(rows):

@@ -5,6 +5,7 @@ from typing import Any
 
 from suites import cells
 from suites.published import number, published
+from suites.small_print import describe, provenance_notes
 from suites.style import in_order, layer_name
 from suites.suite import Row
 from suites.table import Table
@@ -167,44 +168,6 @@ def _published_memory(groups: Groups) -> Table:
             "ReLU kept its input in 2021 and keeps its output today",
         ],
     )
-
-
-def describe(rows: Sequence[Row]) -> str:
-    """What the rows were measured on, for a title."""
-    if not rows:
-        return "no runs yet"
-    row = _first_ok(rows) or rows[0]
-    parts = [row["dataset"] + (" — SYNTHETIC clips" if row.get("synthetic") else "")]
-    if "clip_shape" in row:
-        parts.append("×".join(str(n) for n in row["clip_shape"][1:]) + " clips")
-        parts.append(f"{row['train_clips']} train, {row['test_clips']} test")
-    epochs = row.get("epochs_per_stage")
-    parts.append(f"{row['profile']} profile" + (f", {epochs} epochs a stage" if epochs else ""))
-    parts.append(row["dtype"])
-    return ", ".join(parts)
-
-
-def provenance_notes(rows: Sequence[Row]) -> list[str]:
-    """Marks and warnings that every table of these rows carries."""
-    notes = sorted({note for row in rows for note in row.get("notes") or ()})
-    shipped = [row for row in rows if row["shipped"]]
-    if shipped:
-        days = sorted(row["finished"][:10] for row in shipped)
-        when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-        devices = ", ".join(sorted({row["device"] for row in shipped}))
-        notes.append(f"† shipped with the repository: measured {when} on {devices}")
-    commits = sorted({row["commit"][:9] + ("+changes" if row["dirty"] else "") for row in rows})
-    if len(commits) > 1:
-        notes.append(f"rows of {len(commits)} versions of the code: {', '.join(commits)}")
-    elif commits:
-        notes.append(f"code {commits[0]}")
-    bad = [row for row in rows if row["status"] != "ok"]
-    notes += [
-        f"{row['layer'] or row['model']} {row['mode']} seed {row['seed']}: {row['status']} "
-        f"({row['reason']})"
-        for row in bad
-    ]
-    return notes
 
 
 def _difference_notes(groups: Groups) -> list[str]:

@@ -8,6 +8,7 @@ from suites import style
 from suites.conditions import layers_of, under
 from suites.kth_tempo_tables import similarities
 from suites.pictures import unpacked
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 
@@ -31,12 +32,9 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _small_print(ok: Sequence[Row]) -> list[str]:
-    from suites.kth_table2_tables import describe
-
-    days = sorted({row["finished"][:10] for row in ok})
     return [
         describe(ok),
-        f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+        where_and_when(ok),
     ]
 
 

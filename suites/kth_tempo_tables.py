@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from suites import cells
 from suites.conditions import layers_of, under
+from suites.small_print import describe, provenance_notes
 from suites.stats import estimate
 from suites.style import layer_name
 from suites.suite import Row
@@ -22,8 +23,6 @@ LINES = {
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a layer, network and condition."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     depth = max((len(names) for row in rows for names in similarities(row).values()), default=3)
     body = []
     for layer in layers_of(rows):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites import cells
+from suites.small_print import provenance_notes, when
 from suites.suite import Row
 from suites.table import Table
 
@@ -196,10 +197,7 @@ def _left_out(rows: Sequence[Row]) -> list[str]:
 
 
 def _where(rows: Sequence[Row]) -> list[str]:
-    from suites.kth_table2_tables import provenance_notes
-
     devices = sorted({f"{row['device']}, {row['threads']} threads" for row in rows})
     torches = sorted({row["versions"]["torch"] for row in rows})
-    days = sorted({row["finished"][:10] for row in rows})
-    where = f"{'; '.join(devices)}; torch {', '.join(torches)}; {' to '.join(dict.fromkeys(days))}"
+    where = f"{'; '.join(devices)}; torch {', '.join(torches)}; {when(rows)}"
     return [where, *provenance_notes(rows)]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites import cells
-from suites.kth_table2_tables import describe, provenance_notes
 from suites.memory_caps_ways import BUDGETS, LARGEST_BATCH, in_suite_order, split_mode
+from suites.small_print import describe, provenance_notes
 from suites.style import LAYER_NAMES
 from suites.suite import Row
 from suites.table import Table

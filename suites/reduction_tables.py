@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from suites.small_print import provenance_notes
 from suites.suite import Row
 from suites.table import Table
 
@@ -50,8 +51,6 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 
 def _notes(rows: Sequence[Row], measured: Sequence[dict[str, Any]]) -> list[str]:
-    from suites.kth_table2_tables import provenance_notes
-
     if not measured:
         return ["no runs yet", *provenance_notes(rows)]
     wrong = sum(

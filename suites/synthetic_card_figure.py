@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
-from suites.kth_table2_tables import describe
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 from suites.synthetic_card_tables import CONDITIONS, by_condition
@@ -66,14 +66,13 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         axes.set_yticks(range(0, 101, 20))
         axes.set_ylabel("Clip accuracy, %")
         axes.set_title("Synthetic clips: what they ask of time and of detail", loc="left")
-        days = sorted({row["finished"][:10] for row in ok})
         style.caption(
             figure,
             [
                 "kth_cnn with regular layers, trained and tested on the same kind of clips; "
                 "bars: means over n seeds; whiskers: 95% intervals; dashed: chance",
                 describe([*groups.get("full_clip", []), *ok]),
-                f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+                where_and_when(ok),
             ],
         )
         return style.save(figure, folder, "card")

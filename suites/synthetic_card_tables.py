@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites import cells
-from suites.kth_table2_tables import describe, provenance_notes
+from suites.small_print import describe, provenance_notes
 from suites.suite import Row
 from suites.table import Table
 

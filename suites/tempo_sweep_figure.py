@@ -5,6 +5,7 @@ from pathlib import Path
 
 from suites import style
 from suites.conditions import layers_of, under
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 from suites.tempo_sweep_tables import NETWORKS, TEMPI
@@ -14,8 +15,6 @@ _LINES = {1: ":", 2: "--", 4: "-"}
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes tempo_sweep; nothing where no run is ok."""
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
     layers = [layer for layer in layers_of(ok) if any(row["layer"] == layer for row in ok)]
     if not layers:
@@ -62,14 +61,13 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         panels[0][0].set_ylabel("Clip accuracy, %")
         figure.supxlabel("Tempo of the test clips (training: 1)", fontsize=9)
         panels[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        days = sorted({row["finished"][:10] for row in ok})
         style.caption(
             figure,
             [
                 "d: temporal dilation in training; gray: kept in the test, coloured: d / tempo; "
                 "bars: 95% intervals over seeds; line at the bottom: chance",
                 describe(ok),
-                f"{ok[0]['device']}; {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}",
+                where_and_when(ok),
             ],
         )
         return style.save(figure, folder, "tempo_sweep")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from suites import cells
 from suites.conditions import layers_of, under
+from suites.small_print import describe, provenance_notes
 from suites.style import layer_name
 from suites.suite import Row
 from suites.table import Table
@@ -15,8 +16,6 @@ NETWORKS = {"full": 1, "dilated_time": 2, "dilated_time4": 4}
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a layer, dilation in training and way."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     body = []
     for layer in layers_of(rows):
         for mode, dilation in NETWORKS.items():

@@ -8,6 +8,7 @@ import numpy as np
 
 from suites import style
 from suites.pictures import unpacked
+from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.suite import Row
 from suites.tr_mnist_tables import EQUAL_WIDTH, LINES, of, paper_db
@@ -18,12 +19,10 @@ if TYPE_CHECKING:
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes figure2 (frames of equal width, first seed) and psnr; nothing where no run is ok."""
-    from suites.kth_table2_tables import describe
-
     ok = [row for row in rows if row["status"] == "ok"]
     if not ok:
         return []
-    small_print = [describe(ok), f"{ok[0]['device']}; {ok[0]['finished'][:10]}"]
+    small_print = [describe(ok), where_and_when(ok)]
     return [*_strip(ok, folder, small_print), *_ratios(ok, folder, small_print)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from suites import cells
 from suites.published import number, published
+from suites.small_print import describe, provenance_notes
 from suites.stats import Estimate, estimate
 from suites.style import layer_name
 from suites.suite import Row
@@ -49,8 +50,6 @@ LINES = (
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line each, with its distance from rank-1."""
-    from suites.kth_table2_tables import describe, provenance_notes
-
     ok = [row for row in rows if row["status"] == "ok"]
     body = []
     for line in LINES:
