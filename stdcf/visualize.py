@@ -1,9 +1,11 @@
-"""What a network's convolutions give: their outputs by name, and how alike two sets of them are."""
+"""What a network's layers give: outputs by name, how alike they are, and where they are large."""
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool3d
 
 
 @torch.no_grad()
@@ -46,6 +48,29 @@ def similarity(map_BCTHW: Tensor, reference_BCTHW: Tensor) -> Tensor:
     mean, std = _moments(reference_BCTHW)
     a, b = (((x.double() - mean) / std).flatten(1) for x in (map_BCTHW, reference_BCTHW))
     return torch.nn.functional.cosine_similarity(a, b, dim=1)
+
+
+def share_on_motion(map_BTHW: Tensor, clip_BCTHW: Tensor, part: float = 0.1) -> Tensor:
+    """How much of a map that is nowhere negative lies where the clip moves most, [B] in [0, 1].
+
+    Motion is the absolute difference of a frame and the next (the last has the one before it),
+    averaged over channels and over each of the map's cells. Of all cells of a clip `part` count as
+    moving, those that move most. A map that is the same everywhere, or 0, gets `part`.
+
+    Args:
+        map_BTHW: of any size up to the clip's, [B, T', H', W'].
+    """
+    frames = clip_BCTHW.double().mean(1, keepdim=True)
+    change = (frames[:, :, 1:] - frames[:, :, :-1]).abs()
+    change = torch.cat([change, change[:, :, -1:]], 2)
+    _, t, h, w = map_BTHW.shape
+    motion_BP = adaptive_avg_pool3d(change, (t, h, w)).flatten(1)
+    map_BP = map_BTHW.double().flatten(1)
+    count = math.ceil(part * motion_BP.shape[1])
+    chosen = motion_BP.topk(count, dim=1).indices
+    total = map_BP.sum(1)
+    share = map_BP.gather(1, chosen).sum(1) / total
+    return share.where(total > 0, count / motion_BP.shape[1])
 
 
 def _moments(x_BCTHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,14 +6,12 @@ from typing import Any
 from torch import nn
 
 from stdcf.data.splits import VideoData
-from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
 from suites.conditions import Condition
-from suites.execute import build_model, numerics_of, open_data, train
 from suites.spec import RunSpec
 from suites.store import RunFolder
-from suites.trained import adopt
+from suites.trained import train_or_adopt
 
 
 def measure(
@@ -28,26 +26,20 @@ def measure(
 
     Its "accuracy" is None: each condition has its own.
     """
-    trained_by = adopt(folder)
-    row = train(
+    trained = train_or_adopt(
         folder,
         data_root=data_root,
         device=device,
         num_workers=num_workers,
         should_stop=should_stop,
     )
-    if not row:
-        return row
-    spec = folder.spec()
-    data = open_data(spec, data_root)
-    numerics = numerics_of(spec, data, device)
-    model = numerics.place(build_model(spec, len(data.classes), data.train.clip_shape[0]))
-    weights = load_checkpoint(folder.path / f"stage-{spec.stages[-1].name}.pt", numerics.device)
-    model.load_state_dict(weights)
+    if trained is None:
+        return {}
+    spec, data, numerics, row = trained.spec, trained.data, trained.numerics, trained.row
+    model = trained.model(spec.stages[-1].name)
     conditions = [Condition.model_validate(given) for given in spec.options["conditions"]]
     tests = [tested(model, data, spec, numerics, condition) for condition in conditions]
-    row |= {"accuracy": None, "video_accuracy": None, "conditions": tests}
-    row["trained_by"] = trained_by
+    row["conditions"] = tests
     row["summary"] = ", ".join(f"{test['name']} {100 * test['accuracy']:.1f}%" for test in tests)
     if spec.options.get("maps"):
         from suites.kth_tempo_maps import compare

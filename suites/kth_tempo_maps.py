@@ -16,6 +16,7 @@ from stdcf.visualize import outputs_of, similarity
 from suites.conditions import Condition
 from suites.pictures import packed
 from suites.spec import RunSpec
+from suites.stage_maps_task import lively
 
 # Frames of the faster clip of which pictures are kept, of the first seed alone.
 PICTURE_FRAMES = 4
@@ -78,7 +79,7 @@ def _pictures(
     names: list[str],
     conditions: Sequence[Condition],
 ) -> dict[str, Any]:
-    clips = next(iter(batches(data.test, 1, order=[busiest(data)])))[0]
+    clips = next(iter(batches(data.test, 1, order=lively(data, 1))))[0]
     x_BCTHW = numerics.prepare(clips)
     reference, *others = conditions
     expected = _maps(model, names, x_BCTHW, reference, numerics)
@@ -113,15 +114,6 @@ def _pictures(
             },
         }
     return pictures
-
-
-def busiest(data: VideoData) -> int:
-    """The test clip whose pixels change most from frame to frame."""
-    changes = []
-    for clip_BCTHW, _, _ in batches(data.test, 16, order=range(len(data.test))):
-        frames = clip_BCTHW.float()
-        changes.append((frames[:, :, 1:] - frames[:, :, :-1]).abs().flatten(1).mean(1))
-    return int(torch.cat(changes).argmax())
 
 
 def _as_bytes(maps: Tensor, low: float, high: float) -> np.ndarray:

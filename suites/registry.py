@@ -11,6 +11,7 @@ SUITES: dict[str, str] = {
     "tempo_sweep": "Test tempo 0.5 to 4, temporal atoms kept or dilated to match",
     "kth_table1": "Table 1: dilated atoms where training and test differ in resolution",
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
+    "kth_attention": "Figure 6: where networks look after stage-t and after stage-s",
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",

@@ -27,7 +27,7 @@ _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
 _ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 
 # Tasks that train a classifier by the stages; see `suites.tasks`.
-_TRAINING = ("train", "train_and_test")
+_TRAINING = ("train", "train_and_test", "stage_maps")
 
 # The data set of runs that need none.
 NO_DATA = "none"

@@ -25,6 +25,7 @@ TASKS: dict[str, str] = {
     "network_speed": "suites.network_speed_task:measure",
     "reconstruct": "suites.tr_mnist_task:reconstruct",
     "reduction": "suites.reduction_task:measure",
+    "stage_maps": "suites.stage_maps_task:measure",
     "train_and_test": "suites.conditions_task:measure",
 }
 

@@ -4,15 +4,77 @@ Several suites ask the same network different things. Whichever of them comes fi
 """
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+
+from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
+from stdcf.training.checkpoint import load_checkpoint
+from stdcf.training.step import Numerics
 from stdcf.whole_file import whole_file
+from suites.execute import build_model, numerics_of, open_data, train
 from suites.files import write_atomically
 from suites.spec import RunSpec
 from suites.store import RunFolder, run_folders
 
 _NOTE = "trained_by"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's networks after training.
+
+    Attributes:
+        row: its fields, as `execute.train` gives them, with "trained_by"; its "accuracy" is None,
+            for what is asked of the networks then has its own.
+        data: that it was trained and is tested on.
+    """
+
+    folder: RunFolder
+    spec: RunSpec
+    row: dict[str, Any]
+    data: VideoData
+    numerics: Numerics
+
+    def model(self, stage: str) -> nn.Module:
+        """The network as it was after a stage, for testing."""
+        classes, channels = len(self.data.classes), self.data.train.clip_shape[0]
+        model = self.numerics.place(build_model(self.spec, classes, channels))
+        weights = load_checkpoint(self.folder.path / f"stage-{stage}.pt", self.numerics.device)
+        model.load_state_dict(weights)
+        return model.eval()
+
+
+def train_or_adopt(
+    folder: RunFolder,
+    *,
+    data_root: str | None,
+    device: str,
+    num_workers: int | None,
+    should_stop: Callable[[], bool],
+) -> Trained | None:
+    """Trains the run's network, or takes it from a finished run of the same training.
+
+    None in a process that is not the run's first.
+    """
+    trained_by = adopt(folder)
+    row = train(
+        folder,
+        data_root=data_root,
+        device=device,
+        num_workers=num_workers,
+        should_stop=should_stop,
+    )
+    if not row:
+        return None
+    row |= {"accuracy": None, "video_accuracy": None, "trained_by": trained_by}
+    spec = folder.spec()
+    data = open_data(spec, data_root)
+    return Trained(folder, spec, row, data, numerics_of(spec, data, device))
 
 
 def adopt(folder: RunFolder) -> str | None:

@@ -1,0 +1,46 @@
+"""Figure 6: where the network looks after the first stage-t and after the second stage-s.
+
+The last convolution's feature maps are summed over channels and laid over the frames (§3.1). The
+paper shows four frames of two clips; here a number for all test clips stands beside them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from suites import stage_maps
+from suites.kth_table2 import DATASETS, PROFILES, dataset_options
+from suites.spec import RunSpec
+from suites.stage_maps_tables import table
+from suites.suite import Request, Row, Suite
+from suites.table import Table
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Table 2's ITSL, looked at after t1 and s2."""
+    return stage_maps.specs("kth_attention", "attention", ("t1", "s2"), request, manifest)
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """Accuracy, and how much of the maps lies where clips move."""
+    note = "map: the last convolution's output after BatchNorm and ReLU, summed over channels"
+    return [table(rows, "Figure 6: attention", [note])]
+
+
+def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Figure 6, and its numbers for all layers."""
+    from suites.stage_maps_figure import draw
+
+    what = "the last convolution's feature maps summed over channels"
+    return draw(rows, folder, "figure6", what)
+
+
+SUITE = Suite(
+    name="kth_attention",
+    title="Figure 6: where networks look after stage-t and after stage-s",
+    profiles=tuple(PROFILES),
+    datasets=DATASETS,
+    dataset_options=dataset_options,
+    specs=specs,
+    tables=tables,
+    figures=figures,
+)
