@@ -23,10 +23,12 @@ from stdcf.training.trainer import Trainer
 from suites import weights
 from suites.any_model import build_any
 from suites.catalog import load_dataset
+from suites.files import write_atomically
 from suites.published_costs import predict_cost
 from suites.spec import RunSpec
 from suites.store import RunFolder
 
+CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5
 
 
@@ -111,6 +113,9 @@ def train(
             should_stop=should_stop,
             ranks=ranks,
         )
+        if ranks.is_first:
+            # Beside the weights, for who loads them without the data.
+            write_atomically(folder.path / CLASSES_FILE, "\n".join(data.classes) + "\n")
         try:
             history = trainer.run()
         except CapExceeded as error:

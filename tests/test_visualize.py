@@ -6,7 +6,7 @@ from torch import nn
 
 from stdcf import set_dilation
 from stdcf.models import create_model
-from stdcf.visualize import outputs_of, similarity
+from stdcf.visualize import outputs_of, share_on_motion, similarity
 
 
 def test_outputs_are_those_of_the_modules() -> None:
@@ -81,3 +81,25 @@ def test_swapped_atoms_see_the_same_moments(layer: str) -> None:
         moments = slow[name][:, :, ::2]
         torch.testing.assert_close(swapped[name], moments, atol=1e-5, rtol=1e-5)
         assert (similarity(kept[name], moments) < 0.99).all()
+
+
+def test_share_on_motion_is_all_where_the_map_follows_what_moves() -> None:
+    clip = torch.zeros(2, 1, 10, 10, 10, dtype=torch.uint8)
+    clip[:, :, :, 4, 6] = torch.tensor([0, 200] * 5, dtype=torch.uint8)
+    moving = torch.zeros(2, 10, 10, 10)
+    moving[0, :, 4, 6] = 1
+    moving[1, :, 0, 0] = 1
+    # Of 1000 cells 10 move at all; the tenth that counts has these among them.
+    found = share_on_motion(moving, clip)
+    assert found[0] == 1
+    assert share_on_motion(moving, clip, part=0.01).tolist() == [1, 0]
+    coarse = torch.zeros(2, 5, 5, 5)
+    coarse[:, :, 2, 3] = 1
+    assert share_on_motion(coarse, clip, part=0.04).tolist() == [1, 1]
+
+
+def test_share_on_motion_of_an_even_map_is_its_part() -> None:
+    clip = torch.randint(0, 256, (2, 3, 8, 10, 10), dtype=torch.uint8)
+    for value in (0.0, 3.0):
+        even = torch.full((2, 4, 5, 5), value)
+        assert share_on_motion(even, clip).tolist() == pytest.approx([0.1, 0.1])
