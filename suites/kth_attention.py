@@ -10,6 +10,7 @@ from pathlib import Path
 from suites import stage_maps
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
 from suites.spec import RunSpec
+from suites.stage_maps import COMMON
 from suites.stage_maps_tables import table
 from suites.suite import Request, Row, Suite
 from suites.table import Table
@@ -43,4 +44,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    # They are Table 2's.
+    leaves_out=COMMON,
 )

@@ -13,6 +13,7 @@ SUITES: dict[str, str] = {
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
     "kth_attention": "Figure 6: where networks look after stage-t and after stage-s",
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
+    "kinetics_gradcam": "Figure 7: Grad-CAM of stage-t and stage-s, of any video by --video",
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",
     "memory_caps": "What fits under 0.5 to 16 GiB, and what ITSL and every memory saver cost",

@@ -57,6 +57,13 @@ def main(
         list[str] | None,
         typer.Option(help="NAME=VALUE of the suite itself, as single's savers; repeatable."),
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="kinetics_gradcam: the file to look at.")
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="kinetics_gradcam: stage-NAME.pt in a run's folder; repeatable."),
+    ] = None,
     executor: Annotated[
         str, typer.Option(help="local, or slurm: send the runs to a cluster.")
     ] = "local",
@@ -135,10 +142,12 @@ def main(
         model_options=model_option or (),
         layer_options=layer_option or (),
         options=option or (),
+        video=video,
+        checkpoints=checkpoint or (),
     )
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, not {workers}")
-    session = Session(suite, request, data_root, results, prepare=not dry_run)
+    session = Session(suite, request, video or data_root, results, prepare=not dry_run)
     if partition is not None:
         if dry_run:
             from suites.cluster_plan import print_cluster_plan

@@ -44,11 +44,15 @@ def make_request(
     model_options: Sequence[str] = (),
     layer_options: Sequence[str] = (),
     options: Sequence[str] = (),
+    video: Path | None = None,
+    checkpoints: Sequence[Path] = (),
 ) -> Request:
     """The command line's words, checked.
 
     Args:
         device_is_here: runs are done on this machine, so it must have the device.
+        video, checkpoints: options of the suite too, where it has them; a video takes the place
+            of a data set.
 
     Raises:
         UserError: for what the suite does not know or this machine does not have.
@@ -56,7 +60,13 @@ def make_request(
     profile = profile or suite.profiles[0]
     if profile not in suite.profiles:
         raise UserError(f"no profile {profile!r}; {suite.name} has {', '.join(suite.profiles)}")
-    dataset = dataset or suite.datasets[0]
+    files = {"video": video, "checkpoint": list(checkpoints)}
+    for name, given in files.items():
+        if given and name not in suite.options:
+            raise UserError(f"{suite.name} takes no --{name}")
+    if video is not None and dataset is not None:
+        raise UserError("--video is all the data: give no --dataset beside it")
+    dataset = NO_DATA if video is not None else dataset or suite.datasets[0]
     if dataset not in suite.datasets:
         raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
     for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
@@ -75,7 +85,8 @@ def make_request(
         data_options=dict(name_and_value("--data-option", text) for text in data_options),
         model_options=dict(name_and_value("--model-option", text) for text in model_options),
         layer_options=_layer_options(layer_options),
-        options=_suite_options(suite, options),
+        options=_suite_options(suite, options)
+        | {name: given for name, given in files.items() if given},
     )
 
 

@@ -10,6 +10,9 @@ from suites import kth_table2
 from suites.spec import RunSpec
 from suites.suite import Request
 
+# Figures that every suite has: of the same runs Table 2 draws them already.
+COMMON = ("accuracy_memory", "stage_memory", "training_curves", "speed_ratios")
+
 Map = Literal["attention", "gradcam"]
 
 
@@ -37,5 +40,7 @@ def specs(
 
 
 def stage_words(name: str) -> str:
-    """ "t1" as "stage-t, iteration 1"."""
-    return f"stage-{name[0]}, iteration {name[1:]}"
+    """ "t1" as "stage-t, iteration 1"; stages of other schedules by their names."""
+    if name[0] in "ts" and name[1:].isdecimal():
+        return f"stage-{name[0]}, iteration {name[1:]}"
+    return "full size" if name == "full" else name

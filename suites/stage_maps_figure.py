@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from suites import style
@@ -14,6 +15,7 @@ from suites.stats import estimate
 from suites.suite import Row
 
 _SHOWN_LAYER = "stdcf"
+_LINE = 24  # characters beside a picture
 
 
 def draw(rows: Sequence[Row], folder: Path, name: str, what: str) -> list[Path]:
@@ -63,7 +65,7 @@ def overlays(
         figure, panels = plt.subplots(
             lines,
             count,
-            figsize=(style.WIDTH, height + 0.2 * len(pictures) + 0.2),
+            figsize=(style.WIDTH, height + 0.05 * lines + 0.2 * len(pictures)),
             squeeze=False,
             layout="constrained",
         )
@@ -101,7 +103,8 @@ def overlays(
 
 
 def _name(axes: Any, words: str) -> None:
-    axes.set_ylabel(style.plain(words), rotation=0, ha="right", va="center", fontsize=8)
+    lines = (fill(line, _LINE) for line in words.splitlines())
+    axes.set_ylabel(style.plain("\n".join(lines)), rotation=0, ha="right", va="center", fontsize=8)
 
 
 def _numbers(ok: Sequence[Row], folder: Path, name: str) -> list[Path]:
