@@ -85,12 +85,14 @@ def kitsune(model_fn: Callable[[], Any], shape: tuple[int, ...], optimizer: str)
 def measured(
     model_fn: Callable[[], Any], shape: tuple[int, ...], optimizer: str
 ) -> Iterator[Count]:
-    """A real step on this CPU."""
-    from stdcf.memory import measure_peak
+    """A real step on this CPU, and what its operators' own buffers, learnt here, let one expect."""
+    from stdcf.memory import measure_peak, predict_peak
 
     for name, count in (("real tensors", "tensors"), ("allocator's events", "allocator")):
         report = measure_peak(model_fn, shape, optimizer=optimizer, device="cpu", count=count)
         yield f"measured on CPU, {name}", report.peak_bytes, report.measured_by
+    report = predict_peak(model_fn, shape, optimizer=optimizer, device="cpu", workspaces=True)
+    yield "predicted, with operators' own buffers", report.peak_bytes, "predict_peak, workspaces"
 
 
 def _show(rows: list[Count], what: str) -> None:

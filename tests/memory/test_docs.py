@@ -1,0 +1,90 @@
+"""The page about memory does what it says, and its numbers are those of the rows."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from suites.memory_caps import SUITE
+from suites.store import rows
+from suites.table import Table
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "memory.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    blocks = list(BLOCK.finditer(text))
+    assert len(blocks) == text.count("```python") == 5
+    names: dict[str, object] = {}
+    with torch.random.fork_rng():
+        for block in blocks:
+            # The page's own line numbers stand in a traceback.
+            lines = "\n" * text[: block.start(1)].count("\n") + block[1]
+            exec(compile(lines, str(PAGE), "exec"), names)
+    printed = capsys.readouterr().out
+    assert "1799.8" in printed.replace(",", "")
+    assert "over the cap of 2.0 MiB" in printed
+
+
+def tables_of(setting: str, nowhere: Path) -> list[Table]:
+    found = [row for row in rows(nowhere, "memory_caps") if row["setting"] == setting]
+    assert found
+    return list(SUITE.tables(found))
+
+
+def lines_of(table: Table, layer: str) -> dict[str, list[str]]:
+    """Way -> the other cells."""
+    return {row[1]: row[2:] for row in table.rows if row[0].removesuffix(" †") == layer}
+
+
+def on_the_page() -> dict[str, list[list[str]]]:
+    """The first cell of every line of a table, as suites name the way, -> the other cells."""
+    found: dict[str, list[list[str]]] = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| "):
+            way, *others = (cell.strip() for cell in line.strip("| ").split("|"))
+            way = re.sub(r"[`]|:.*|, β=γ=2", "", way).replace(" with ", "+").replace(",", "+")
+            found.setdefault(way, []).append(others)
+    return found
+
+
+def test_what_each_way_costs_is_what_was_measured(tmp_path: Path) -> None:
+    tables = tables_of("quick", tmp_path)
+    (fits,) = (t for t in tables if t.title.startswith("resnet3d_50: clips"))
+    (steps,) = (t for t in tables if t.title.startswith("resnet3d_50: steps"))
+    planned, ran = lines_of(fits, "STDCF"), lines_of(steps, "STDCF")
+    six = fits.columns.index("6 GiB") - 2
+    checked = 0
+    for way, (cells, *_) in on_the_page().items():
+        if way in planned:
+            peak, of_full, batch, multiplications, real, _ = [*cells, ""][:6]
+            own = planned[way]
+            assert [peak, of_full, multiplications, batch] == [own[0], own[1], own[3], own[six]], (
+                way
+            )
+            assert real == (ran[way][-1] if way in ran else ""), way
+            checked += 1
+    assert checked == 11
+
+
+def test_accuracies_under_the_cap_are_those_of_the_rows(tmp_path: Path) -> None:
+    (table,) = tables_of("weizmann-quick-cap26214400", tmp_path)
+    accuracy = {(row[1], row[2]): (row[3], row[6]) for row in table.rows}
+    page = on_the_page()
+    for technique, way in {
+        "full": "full size",
+        "recompute": "recompute",
+        "checkpoint": "checkpoint",
+        "bf16": "bf16",
+        "int8": "int8",
+        "accumulate": "accumulate",
+    }.items():
+        batch, equal, compute = page[way][-1]
+        assert accuracy[technique, "equal epochs"] == (batch, equal)
+        assert accuracy[technique, "ITSL's computation"] == (batch, compute)
+    for technique, way in (("itsl", "ITSL"), ("itsl+bf16+checkpoint", "ITSL+bf16+checkpoint")):
+        batch, _, compute = page[way][-1]
+        assert accuracy[technique, "equal epochs"] == (batch, compute)
