@@ -11,7 +11,7 @@ from torch import nn
 from stdcf.complexity import count
 from stdcf.data.splits import VideoData
 from stdcf.errors import UserError
-from stdcf.layers.auto import copy_book
+from stdcf.layers.plan_book import copy_book
 from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers

@@ -1,27 +1,24 @@
 """Which plan ``plan="auto"`` takes: an estimate of time and memory, or what was measured.
 
 The estimate counts multiply-accumulates and divides them by rates; only their ratios matter. What
-`tune` measured on this machine stands above it: it is kept in a file (`book_file`), which can be
+`tune` measured on this machine stands above it: it is kept in a file (`plan_book`), which can be
 copied to other machines of the same kind. The same file and the same code make the same choice.
 """
 
 import functools
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from stdcf.cache_folder import cache_folder
-from stdcf.errors import UserError
+from stdcf.layers import plan_book
 from stdcf.layers.layout import is_channels_last
 from stdcf.layers.padding import Triple
 from stdcf.layers.plans import (
@@ -206,7 +203,7 @@ def estimate(s: Situation, plan: str) -> Estimate:
 
 def _fused_bytes(s: Situation) -> int:
     """Of the fused kernel's backward pass, which is larger than forward."""
-    from stdcf.layers.cpu.fused import scratch_bytes
+    from stdcf.layers.cpu.call import scratch_bytes
 
     layout = torch.channels_last_3d if s.channels_last else torch.contiguous_format
     dtype = getattr(torch, s.dtype)
@@ -265,8 +262,8 @@ def choose(s: Situation, limit_bytes: int | None = None) -> Choice:
     Raises:
         UserError: if the book cannot be read.
     """
-    path = book_file()
-    return _choose(s, limit_bytes, path, _changed(path))
+    path = plan_book.book_file()
+    return _choose(s, limit_bytes, path, plan_book.changed_ns(path))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -277,7 +274,7 @@ def _choose(s: Situation, limit_bytes: int | None, book: Path, changed_ns: int |
         for plan, e in estimates.items()
         if limit_bytes is None or e.temporary_bytes <= limit_bytes
     ]
-    entries = {} if changed_ns is None else _read(book, changed_ns)
+    entries = plan_book.read(book, changed_ns)
     measured = {p: t for p, t in entries.get(s.key, {}).get("seconds", {}).items() if p in PLANS}
     if not fitting:
         leanest = min(estimates, key=lambda plan: estimates[plan].temporary_bytes)
@@ -328,7 +325,7 @@ def tune(
             if round_:
                 seconds[plan].append(_now(x) - started)
     found = {plan: median(times) for plan, times in seconds.items()}
-    _remember(s, found)
+    plan_book.add(s.key, found)
     return found
 
 
@@ -336,66 +333,6 @@ def _now(x: Tensor) -> float:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
     return time.perf_counter()
-
-
-def book_file() -> Path:
-    """Where measurements are kept: $STDCF_PLANS, else plans.json in the cache folder."""
-    own = os.environ.get("STDCF_PLANS")
-    return Path(own).expanduser() if own else cache_folder() / "plans.json"
-
-
-_BOOK_FORMAT = "stdcf plans 1"
-
-
-@functools.lru_cache(maxsize=8)
-def _read(path: Path, _changed_ns: int) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _BOOK_FORMAT:
-            raise ValueError(f"format {content['format']!r}")
-        entries: dict[str, dict[str, Any]] = content["measured"]
-        return entries
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no book of plans ({error}); delete it, or set STDCF_PLANS to another"
-        ) from error
-
-
-def copy_book(path: Path) -> None:
-    """Copies the book to `path` unless there is one.
-
-    A run that reads its own copy (through $STDCF_PLANS) chooses the same plans when it goes on,
-    whatever is measured meanwhile.
-    """
-    if not path.exists():
-        _write(path, _entries(book_file()))
-
-
-def _write(path: Path, entries: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"format": _BOOK_FORMAT, "measured": entries}, indent=1) + "\n")
-    temporary.replace(path)
-
-
-def _changed(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-
-
-def _entries(path: Path) -> dict[str, dict[str, Any]]:
-    changed = _changed(path)
-    return {} if changed is None else _read(path, changed)
-
-
-def _remember(s: Situation, seconds: Mapping[str, float]) -> None:
-    path = book_file()
-    entries = dict(_entries(path))
-    day = time.strftime("%Y-%m-%d", time.gmtime())
-    entries[s.key] = {"seconds": dict(seconds), "torch": torch.__version__, "date": day}
-    _write(path, entries)
 
 
 def explain(s: Situation, choice: Choice) -> str:

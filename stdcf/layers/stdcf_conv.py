@@ -196,7 +196,7 @@ class STDCFConv3d(nn.Module):
         dtype: torch.dtype | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> str:
-        """Measures on this machine what "auto" may take, keeps it in `auto.book_file()`.
+        """Measures on this machine what "auto" may take, keeps it in `plan_book.book_file()`.
 
         Returns:
             `explain` with the measured times.

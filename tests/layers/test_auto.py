@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdcf import STDCFConv3d
 from stdcf.errors import UserError
-from stdcf.layers import auto, plans
+from stdcf.layers import auto, plan_book, plans
 from stdcf.layers.cpu.library import library
 from stdcf.layers.plans import PLANS
 from stdcf.memory import LifeTracker
@@ -202,12 +202,12 @@ def test_a_file_that_is_no_book_is_refused_in_one_line(book: Path, content: str)
 
 def test_a_copied_book_is_not_overwritten(book: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run" / "plans.json"
-    auto.copy_book(copy)
+    plan_book.copy_book(copy)
     assert json.loads(copy.read_text())["measured"] == {}
     layer = make()
     write(book, layer, composed=1.0)
-    auto.copy_book(copy)
+    plan_book.copy_book(copy)
     assert json.loads(copy.read_text())["measured"] == {}
     copy.unlink()
-    auto.copy_book(copy)
+    plan_book.copy_book(copy)
     assert len(json.loads(copy.read_text())["measured"]) == 1
