@@ -20,7 +20,12 @@
 
 namespace {
 
-constexpr int kLanes = 16;  // of one vector; the compiler splits it where registers are narrower
+// Lanes of one vector, and how many vectors of sums there are registers for.
+#ifdef __AVX512F__
+constexpr int kLanes = 16, kSums = 27;
+#else
+constexpr int kLanes = 8, kSums = 12;
+#endif
 
 // Channels that one task takes through both passes. Of kSmall the last block may be partly empty.
 constexpr int kLarge = 64, kSmall = 32;
@@ -290,7 +295,7 @@ void spatial_correlation(const Task& k, const Stored* u, const Real* b, double* 
     const Real* corner = b + (h - r.h0) * k.h.stride * row_size;
     for (int64_t tap = 0; tap < taps;) {
       double* to = dpsi + i0 * taps;
-      if (taps - tap >= 9) {
+      if (M * 9 <= kSums && taps - tap >= 9) {
         correlate<M, 9, kBlock, kFull>(k, in, corner, to, plane, row_size, lanes, tap);
         tap += 9;
       } else if (taps - tap >= 3) {
