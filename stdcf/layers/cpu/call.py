@@ -13,7 +13,7 @@ from stdcf.layers.layout import is_channels_last, layout_of
 # Bytes of maps that stay in the cache between the pass that makes them and the matrix product, and
 # output positions below which the product would be inefficient.
 _TILE_BYTES = 2**22
-_TILE_POSITIONS = 512
+_TILE_POSITIONS = 256
 
 
 def scratch_bytes(
@@ -92,8 +92,8 @@ class FusedCall:
         if not self.channels_last:
             self.parts["clip"] = (clip, x.dtype)
         if backward:
-            self.parts["grad_mixing"] = (groups * depth * group_out, self.sum_dtype)
             if x.dtype != self.sum_dtype:
+                self.parts["grad_mixing"] = (groups * depth * group_out, self.sum_dtype)
                 self.parts["product"] = (depth * group_out, x.dtype)
             if grad_x and (sums_apart or not self.channels_last):
                 self.parts["grad_clip"] = (clip, self.sum_dtype)

@@ -132,7 +132,9 @@ def _backward(
     atoms = call.atoms(spatial, temporal, part["atoms"])
     mixing_GKO = call.mixing(coefficients, part["mixing"])
     depth, group_out = mixing_GKO.shape[1:]
-    grad_mixing = part["grad_mixing"].zero_().view(groups, group_out, depth)
+    # Where its type is the coefficients', it is summed where the gradient will lie.
+    summed = part.get("grad_mixing", grad_coefficients.transpose(1, 2))
+    grad_mixing = summed.zero_().view(groups, group_out, depth)
     grad_mixing_GKO = grad_mixing.transpose(1, 2)
     sums = part["atom_sums"].view(groups, -1).zero_() if needs_atoms else [None] * groups
     apart = part.get("grad_clip")
@@ -179,10 +181,8 @@ def _backward(
                 clip.permute(1, 2, 3, 0).copy_(apart.view(x_BTHWC.shape[1:]))
             else:
                 clip.view(clip.shape[0], -1).copy_(apart.view(-1, clip.shape[0]).t())
-    by_map = grad_mixing.view(len(coefficients), -1, g.group_channels)
-    if by_map.dtype == coefficients.dtype:
-        kernel.transpose(by_map, grad_coefficients, g.threads)
-    else:
+    if "grad_mixing" in part:
+        by_map = grad_mixing.view(len(coefficients), -1, g.group_channels)
         grad_coefficients.copy_(by_map.transpose(1, 2))
     if needs_atoms:
         total = part["atom_sums"].view(-1, g.num_atom_sums).sum(0)
@@ -207,9 +207,10 @@ def _gradients(
     grads = (torch.empty_like(spatial), torch.empty_like(temporal))
     if not needs_atoms:
         grads = (call.x.new_empty(0), call.x.new_empty(0))
-    contiguous = torch.contiguous_format
-    grad_coefficients = torch.empty_like(coefficients, memory_format=contiguous)
-    return grad_x, grad_coefficients, *grads, call.scratch()
+    # Atom by atom, as the product makes it.
+    c_out, c_in, atoms = coefficients.shape
+    by_map = coefficients.new_empty(c_out, atoms, c_in)
+    return grad_x, by_map.transpose(1, 2), *grads, call.scratch()
 
 
 @_backward.register_fake
