@@ -30,6 +30,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     modes = list(dict.fromkeys(mode for _, mode in curves))
     shown = modes[:_MOST_PANELS]
     with style.figure_style():
+        from matplotlib.ticker import MaxNLocator
+
         figure, panels = new_figure(len(shown))
         for axes, mode in zip(panels, shown, strict=True):
             for (_, own), (group, known, ends) in curves.items():
@@ -61,6 +63,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
                     axes.axvline(end + 0.5, color="#999999", linewidth=0.5, linestyle=":", zorder=0)
             axes.set_title(style.plain(mode) or "training", loc="left", fontsize=8)
             axes.set_xlabel("Epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panels[0].set_ylabel("Training loss")
         panels[-1].legend(loc="upper right", frameon=True, edgecolor="none", borderpad=0.2)
         more = len(modes) - len(shown)

@@ -42,6 +42,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             axes.set_title(f"Trained on {gap.words.replace('→', '→ tested on')}", loc="left")
             chance = 100 / ok[0]["classes"]
             axes.axhline(chance, color="#666666", linewidth=0.8, linestyle=":")
+        # An interval may reach below 0, an accuracy cannot.
+        panels[0].set_ylim(bottom=0.0)
         panels[0].set_ylabel("Clip accuracy, %")
         _legend(panels[-1])
         style.caption(

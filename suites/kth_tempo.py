@@ -13,7 +13,7 @@ from suites.conditions import Condition, full_network
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
 from suites.kth_tempo_tables import tables
 from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.suite import COMMON_FIGURES, Request, Row, Suite
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
@@ -55,4 +55,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    # They are Table 1's.
+    leaves_out=COMMON_FIGURES,
 )

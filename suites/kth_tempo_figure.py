@@ -129,7 +129,8 @@ def _numbers(ok: Sequence[Row], folder: Path) -> list[Path]:
                     markersize=5,
                     markerfacecolor=colour if condition == "swapped" else "white",
                 )
-        left.set_xticks(range(len(_SHOWN)), _SHOWN.values(), fontsize=8)
+        words = [shown.replace(" (", "\n(") for shown in _SHOWN.values()]
+        left.set_xticks(range(len(_SHOWN)), words, fontsize=8)
         left.set_xlim(-0.5, len(_SHOWN) - 0.5)
         left.set_ylabel("Clip accuracy, %")
         left.legend()

@@ -15,7 +15,7 @@ from stdcf.training.stage import Stage, full_size, itsl, total_cost
 from suites.memory_caps_tables import tables
 from suites.memory_caps_ways import ITERATIONS, TRAINED, in_suite_order
 from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.suite import COMMON_FIGURES, Request, Row, Suite
 
 MIB = 2**20
 NETWORKS = ("kth_cnn", "resnet3d_50", "slowfast_r50_8x8")
@@ -243,5 +243,5 @@ SUITE = Suite(
     tables=tables,
     figures=figures,
     # Its own figures show the same, readably for so many modes.
-    leaves_out=("accuracy_memory", "stage_memory", "training_curves", "speed_ratios"),
+    leaves_out=COMMON_FIGURES,
 )

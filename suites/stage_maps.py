@@ -10,9 +10,6 @@ from suites import kth_table2
 from suites.spec import RunSpec
 from suites.suite import Request
 
-# Figures that every suite has: of the same runs Table 2 draws them already.
-COMMON = ("accuracy_memory", "stage_memory", "training_curves", "speed_ratios")
-
 Map = Literal["attention", "gradcam"]
 
 

@@ -10,6 +10,9 @@ from suites.table import Table
 
 Row = Mapping[str, Any]
 
+# The figures that every suite has unless it leaves them out; see `figures_common`.
+COMMON_FIGURES = ("accuracy_memory", "stage_memory", "training_curves", "speed_ratios")
+
 
 @dataclass(frozen=True)
 class Request:

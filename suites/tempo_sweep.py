@@ -11,7 +11,7 @@ from suites import conditions
 from suites.conditions import Condition, full_network
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
 from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.tempo_sweep_tables import NETWORKS, TEMPI, tables
 
 
@@ -45,4 +45,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    # They are Table 1's.
+    leaves_out=COMMON_FIGURES,
 )
