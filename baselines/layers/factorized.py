@@ -50,7 +50,7 @@ def tensorly_conv3d(
         factorization=factorization,
         implementation=implementation,
     )
-    # It leaves its weights as they lie in memory. The filter that they make gets nn.Conv3d's
+    # It leaves its weights as they lie in memory. The filter that they make gets about nn.Conv3d's
     # variance.
     made.weight.normal_(0, (3 * 27 * in_channels) ** -0.5)
     return made
