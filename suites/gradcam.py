@@ -18,9 +18,13 @@ def gradcam(model: nn.Module, layer: str, x_BCTHW: Tensor) -> tuple[Tensor, Tens
         own size, and the probabilities [B, K].
 
     Raises:
-        UserError: where the model has no such module, or its output is of another kind.
+        UserError: where captum is missing, the model has no such module, or its output is of
+            another kind.
     """
-    from captum.attr import LayerGradCam
+    try:
+        from captum.attr import LayerGradCam
+    except ModuleNotFoundError as error:
+        raise UserError("Grad-CAM needs captum: pip install captum") from error
 
     modules = dict(model.named_modules())
     if layer not in modules:

@@ -1,6 +1,7 @@
 """Grad-CAM against its formula, and of a video by networks out of runs' folders."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ def test_gradcam_is_its_formula() -> None:
         gradcam(model, "blocks.9", x)
     with pytest.raises(UserError, match="no feature maps"):
         gradcam(model, "head", x)
+
+
+def test_a_missing_captum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "captum", None)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    model = create_model("kth_cnn", num_classes=5, in_channels=1).eval()
+    with pytest.raises(UserError, match="pip install captum"):
+        gradcam(model, LAST_MAP, torch.zeros(1, 1, 8, 16, 16))
 
 
 @pytest.fixture(scope="module")
