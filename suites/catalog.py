@@ -19,7 +19,7 @@ from stdcf.data import (
     weizmann,
 )
 from stdcf.data.cache import Progress
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.splits import VideoData
 from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
 from stdcf.models import create_model, list_models

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.splits import VideoData
 from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
 from suites.conditions import Condition

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stdcf.complexity import count
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.splits import VideoData
 from stdcf.training.stage import Stage, total_cost
 from suites.catalog import DATASETS
 from suites.execute import build_model, predicted_peak

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stdcf.complexity import count
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.splits import VideoData
 from stdcf.errors import UserError
 from stdcf.layers.plan_book import copy_book
 from stdcf.memory.cap import limit_gpu

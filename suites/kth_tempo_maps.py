@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.loader import batches
-from stdcf.data.splits import VideoData
-from stdcf.data.transforms import change_tempo, stride_time
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.splits import VideoData
+from stdcf.data.clips.transforms import change_tempo, stride_time
 from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, similarity

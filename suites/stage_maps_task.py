@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from stdcf.data.loader import batches
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.splits import VideoData
 from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, share_on_motion

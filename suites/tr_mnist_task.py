@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stdcf.complexity import count
-from stdcf.data.clips import Clips
+from stdcf.data.clips.clips import Clips
 from stdcf.layers.padding import triple
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.stage import Stage

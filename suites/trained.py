@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.splits import VideoData
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.step import Numerics

@@ -17,7 +17,7 @@ from suites.weights import FOLDER
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from stdcf.data.transforms import Pixels
+    from stdcf.data.clips.transforms import Pixels
 
 _PREFIX = "stage-"
 # Data sets whose clips are decoded from the middle of a video, scaled and cropped.
@@ -165,11 +165,11 @@ def clip_of(video: Path, network: Network) -> tuple["Tensor", "Pixels"]:
     import numpy as np
     import torch
 
-    from stdcf.data.crops import Crops
+    from stdcf.data.clips.crops import Crops
+    from stdcf.data.clips.sampling import Sampling
+    from stdcf.data.clips.streamed import VideoFiles, VideoViews
+    from stdcf.data.clips.transforms import EQUAL, IMAGENET
     from stdcf.data.decode import decode_video
-    from stdcf.data.sampling import Sampling
-    from stdcf.data.streamed import VideoFiles, VideoViews
-    from stdcf.data.transforms import EQUAL, IMAGENET
 
     options = _options(network)
     if network.dataset in _STREAMED:

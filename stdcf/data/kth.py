@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from stdcf.data.cache import CachedVideo, Progress, cache_videos
+from stdcf.data.clips.splits import LabelledVideo, Split, VideoData, check_options, make_data
 from stdcf.data.kth_sequences import (
     ACTIONS,
     TEST_PERSONS,
@@ -17,7 +18,6 @@ from stdcf.data.kth_sequences import (
     read_sequences,
 )
 from stdcf.data.roots import data_root
-from stdcf.data.splits import LabelledVideo, Split, VideoData, check_options, make_data
 from stdcf.errors import UserError
 
 # Lies beside generated videos, so that they are never taken for film.

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from stdcf.data.clips import ClipPlan
+from stdcf.data.clips.clips import ClipPlan
 from stdcf.errors import UserError
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")

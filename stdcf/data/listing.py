@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from stdcf.data.crops import Crops
-from stdcf.data.sampling import Sampling
-from stdcf.data.splits import VideoData
-from stdcf.data.streamed import RandomClips, VideoFiles, VideoViews
-from stdcf.data.transforms import IMAGENET
+from stdcf.data.clips.crops import Crops
+from stdcf.data.clips.sampling import Sampling
+from stdcf.data.clips.splits import VideoData
+from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
+from stdcf.data.clips.transforms import IMAGENET
 from stdcf.errors import UserError
 
 # Lies in the root of a generated tree, so that it is never taken for film.

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stdcf.data.clips import Clips
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.clips import Clips
+from stdcf.data.clips.splits import VideoData
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stdcf.data.cache import Progress, cache_videos
-from stdcf.data.roots import data_root
-from stdcf.data.splits import (
+from stdcf.data.clips.splits import (
     LabelledVideo,
     VideoData,
     check_options,
@@ -14,6 +13,7 @@ from stdcf.data.splits import (
     padding_notes,
     sliding_windows,
 )
+from stdcf.data.roots import data_root
 from stdcf.errors import UserError
 
 EXTENSIONS = (

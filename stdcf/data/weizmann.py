@@ -5,9 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from stdcf.data.cache import CachedVideo, Progress, cache_videos
-from stdcf.data.pack import unpack_videos
-from stdcf.data.roots import data_root
-from stdcf.data.splits import (
+from stdcf.data.clips.splits import (
     LabelledVideo,
     VideoData,
     check_options,
@@ -15,6 +13,8 @@ from stdcf.data.splits import (
     padding_notes,
     sliding_windows,
 )
+from stdcf.data.pack import unpack_videos
+from stdcf.data.roots import data_root
 from stdcf.errors import UserError
 
 ACTIONS = ("bend", "jack", "jump", "pjump", "run", "side", "skip", "walk", "wave1", "wave2")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.clips import Clips
-from stdcf.data.loader import batches
-from stdcf.data.transforms import change_tempo
+from stdcf.data.clips.clips import Clips
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.transforms import change_tempo
 from stdcf.layers import set_dilation
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.stage import Dilation, Stage

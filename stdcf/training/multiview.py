@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.loader import OnBroken, batches
-from stdcf.data.streamed import VideoViews
+from stdcf.data.clips.loader import OnBroken, batches
+from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
 from stdcf.layers import set_dilation
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdcf.data.transforms import EQUAL, Pixels, resize_space, stride_time, to_float
+from stdcf.data.clips.transforms import EQUAL, Pixels, resize_space, stride_time, to_float
 from stdcf.training.prepare import to_channels_last
 from stdcf.training.stage import Stage
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stdcf.data.loader import batches
-from stdcf.data.splits import VideoData
-from stdcf.data.streamed import VideoViews
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.splits import VideoData
+from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn

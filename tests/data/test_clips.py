@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdcf.data.clips import ClipDataset, ClipPlan, plan_runs, window, window_starts
+from stdcf.data.clips.clips import ClipDataset, ClipPlan, plan_runs, window, window_starts
 
 
 @given(

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from stdcf.data.crops import Crops
+from stdcf.data.clips.crops import Crops
 
 # As Kinetics comes: 340×256. Its value tells its column.
 RAMP = np.repeat((np.arange(340) * 0.75).astype(np.uint8)[None, :, None], 256, axis=0).repeat(3, 2)

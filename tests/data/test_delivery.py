@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data.crops import Crops
-from stdcf.data.sampling import Sampling
-from stdcf.data.streamed import RandomClips, VideoFiles
-from stdcf.data.transforms import IMAGENET
+from stdcf.data.clips.crops import Crops
+from stdcf.data.clips.sampling import Sampling
+from stdcf.data.clips.streamed import RandomClips, VideoFiles
+from stdcf.data.clips.transforms import IMAGENET
 from stdcf.training.step import Numerics
 
 # Kinetics as it is distributed: 340×256, H.264, about ten seconds.

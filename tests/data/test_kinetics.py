@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from stdcf.data import generate, kinetics
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.streamed import RandomClips, VideoViews
+from stdcf.data.clips.transforms import IMAGENET
 from stdcf.data.encode import Codec, write_video
-from stdcf.data.loader import batches
-from stdcf.data.streamed import RandomClips, VideoViews
-from stdcf.data.transforms import IMAGENET
 from stdcf.data.verify import Fault, find_faults
 from stdcf.data.video_folder import EXTENSIONS
 from stdcf.errors import UserError

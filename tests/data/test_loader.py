@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data import loader
-from stdcf.data.clips import ClipDataset, plan_runs
-from stdcf.data.loader import batches
+from stdcf.data.clips import loader
+from stdcf.data.clips.clips import ClipDataset, plan_runs
+from stdcf.data.clips.loader import batches
 
 
 def dataset(videos: int = 5, frames: int = 64) -> ClipDataset:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stdcf.data.sampling import Sampling
+from stdcf.data.clips.sampling import Sampling
 
 PAPER = Sampling(method="dense", frames=8, interval=8)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from stdcf.data import generate, something
-from stdcf.data.loader import batches
-from stdcf.data.streamed import VideoViews
+from stdcf.data.clips.loader import batches
+from stdcf.data.clips.streamed import VideoViews
 from stdcf.data.verify import Fault, find_faults
 from stdcf.errors import UserError
 from suites.catalog import load_dataset

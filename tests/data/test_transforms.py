@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stdcf.data.transforms import (
+from stdcf.data.clips.transforms import (
     PIXEL_MEAN,
     PIXEL_STD,
     change_tempo,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stdcf import set_dilation
-from stdcf.data.loader import batches
+from stdcf.data.clips.loader import batches
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.visualize import outputs_of, share_on_motion
 from suites import kth_attention, kth_table2

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stdcf import STDCFConv3d
-from stdcf.data.clips import ClipDataset, plan_runs
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.clips import ClipDataset, plan_runs
+from stdcf.data.clips.splits import VideoData
 from stdcf.models import create_model
 from stdcf.training.distributed import Ranks, joined
 from stdcf.training.evaluate import evaluate

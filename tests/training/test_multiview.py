@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from stdcf.data import generate, kinetics
-from stdcf.data.splits import VideoData
-from stdcf.data.streamed import VideoViews
+from stdcf.data.clips.splits import VideoData
+from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
 from stdcf.models import create_model
 from stdcf.training.evaluate import Accuracy

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from baselines.layers import Rank1Conv3d
 from stdcf import STDCFConv3d
-from stdcf.data.clips import ClipDataset, plan_runs
-from stdcf.data.splits import VideoData
+from stdcf.data.clips.clips import ClipDataset, plan_runs
+from stdcf.data.clips.splits import VideoData
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.tracker import CapExceeded
 from stdcf.models import create_model

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from stdcf.data.clips import Clips
+from stdcf.data.clips.clips import Clips
 from stdcf.errors import UserError
 
 # Called with the name of a video that cannot be decoded, and why.

@@ -1,0 +1,1 @@
+"""Clips: splits, sampling, crops, transforms, loading."""
