@@ -18,8 +18,8 @@ from stdcf.data import (
     video_folder,
     weizmann,
 )
-from stdcf.data.cache import Progress
 from stdcf.data.clips.splits import VideoData
+from stdcf.data.frames.cache import Progress
 from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
 from stdcf.models import create_model, list_models

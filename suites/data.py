@@ -207,7 +207,7 @@ def pack(
     root: Root = None,
 ) -> None:
     """Put a data set's decoded frames into one file, which stands for its folder elsewhere."""
-    from stdcf.data.pack import pack_videos
+    from stdcf.data.frames.pack import pack_videos
     from stdcf.data.roots import data_root
     from stdcf.data.weizmann import decoded_videos
     from stdcf.errors import UserError

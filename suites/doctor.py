@@ -78,7 +78,7 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
 
 
 def _folders() -> Iterator[tuple[bool, str, str]]:
-    from stdcf.data.cache import default_cache_dir
+    from stdcf.data.frames.cache import default_cache_dir
     from suites.store import LOCAL
 
     for what, folder, remedy in (

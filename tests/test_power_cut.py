@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stdcf.data import cache
+from stdcf.data.frames import cache
 from stdcf.training.checkpoint import save_checkpoint
 from stdcf.whole_file import whole_file
 from suites.files import write_atomically

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from stdcf.data.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.clips.splits import LabelledVideo, Split, VideoData, check_options, make_data
+from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.kth_sequences import (
     ACTIONS,
     TEST_PERSONS,

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from stdcf.data.annotations import check_labels, open_annotations
-from stdcf.data.cache import Progress
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
+from stdcf.data.frames.cache import Progress
 from stdcf.data.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.roots import data_root
 from stdcf.data.video_folder import EXTENSIONS

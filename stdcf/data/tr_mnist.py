@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stdcf.data.cache import Progress
 from stdcf.data.clips.clips import Clips
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.transforms import Pixels
 from stdcf.data.digit_images import Source, load_digits
+from stdcf.data.frames.cache import Progress
 from stdcf.errors import UserError
 
 NAME = "tr_mnist"

@@ -13,8 +13,8 @@ from stdcf.data import (
     video_folder,
     weizmann,
 )
-from stdcf.data.cache import Progress
 from stdcf.data.decode import BrokenVideo, count_frames
+from stdcf.data.frames.cache import Progress
 from stdcf.data.listing import Listing
 from stdcf.data.roots import data_root
 from stdcf.errors import UserError

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from stdcf.data.cache import Progress, cache_videos
 from stdcf.data.clips.splits import (
     LabelledVideo,
     VideoData,
@@ -13,6 +12,7 @@ from stdcf.data.clips.splits import (
     padding_notes,
     sliding_windows,
 )
+from stdcf.data.frames.cache import Progress, cache_videos
 from stdcf.data.roots import data_root
 from stdcf.errors import UserError
 

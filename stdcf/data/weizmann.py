@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from stdcf.data.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.clips.splits import (
     LabelledVideo,
     VideoData,
@@ -13,7 +12,8 @@ from stdcf.data.clips.splits import (
     padding_notes,
     sliding_windows,
 )
-from stdcf.data.pack import unpack_videos
+from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
+from stdcf.data.frames.pack import unpack_videos
 from stdcf.data.roots import data_root
 from stdcf.errors import UserError
 

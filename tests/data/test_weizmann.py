@@ -1,7 +1,7 @@
 import pytest
 
 from stdcf.data import weizmann
-from stdcf.data.cache import read_frames
+from stdcf.data.frames.cache import read_frames
 from stdcf.errors import UserError
 
 

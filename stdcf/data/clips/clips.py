@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stdcf.data.cache import read_frames
+from stdcf.data.frames.cache import read_frames
 from stdcf.errors import UserError
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stdcf.data.cache import CachedVideo
 from stdcf.data.clips.clips import ClipDataset, ClipPlan, Clips, plan_runs, window, window_starts
 from stdcf.data.clips.transforms import EQUAL, Pixels
 from stdcf.data.decode import DECODER_VERSION
+from stdcf.data.frames.cache import CachedVideo
 from stdcf.errors import UserError
 
 
