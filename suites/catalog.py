@@ -9,7 +9,9 @@ from torch import nn
 
 from baselines.layers import Rank1Conv3d
 from baselines.models import create_baseline, list_baselines
-from stdcf.data import (
+from stdcf.data.clips.splits import VideoData
+from stdcf.data.frames.cache import Progress
+from stdcf.data.sets import (
     kinetics,
     kth,
     something,
@@ -18,8 +20,6 @@ from stdcf.data import (
     video_folder,
     weizmann,
 )
-from stdcf.data.clips.splits import VideoData
-from stdcf.data.frames.cache import Progress
 from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
 from stdcf.models import create_model, list_models

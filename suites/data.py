@@ -83,7 +83,7 @@ Root = Annotated[
 @app.command("list")
 def list_data_sets() -> None:
     """Show the data sets, what each needs and where it is looked for."""
-    from stdcf.data.roots import default_root
+    from stdcf.data.sets.roots import default_root
 
     for name, card in CARDS.items():
         root = default_root(name)
@@ -104,7 +104,7 @@ def download(
     """Fetch a data set: goes on where it stopped, checks SHA-1, unpacks."""
     from stdcf.data.download import KTH_ARCHIVES, KTH_SEQUENCES_URL
     from stdcf.data.download import download as fetch
-    from stdcf.data.roots import default_root
+    from stdcf.data.sets.roots import default_root
     from stdcf.errors import UserError
 
     card = _card(name)
@@ -147,7 +147,7 @@ def generate(
     """Write a small tree in a data set's format: drawn, encoded videos to try a suite on."""
     from stdcf.data.generate import Amount
     from stdcf.data.generate import generate as write
-    from stdcf.data.roots import default_root
+    from stdcf.data.sets.roots import default_root
 
     folder = root if root is not None else default_root(name)
     amount = Amount(classes=classes, train=train, test=test, frames=frames, seed=seed)
@@ -208,8 +208,8 @@ def pack(
 ) -> None:
     """Put a data set's decoded frames into one file, which stands for its folder elsewhere."""
     from stdcf.data.frames.pack import pack_videos
-    from stdcf.data.roots import data_root
-    from stdcf.data.weizmann import decoded_videos
+    from stdcf.data.sets.roots import data_root
+    from stdcf.data.sets.weizmann import decoded_videos
     from stdcf.errors import UserError
 
     if name != "weizmann":

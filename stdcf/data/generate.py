@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from stdcf.data.encode import CODECS, write_video
-from stdcf.data.listing import GENERATED_MARKER
+from stdcf.data.sets.listing import GENERATED_MARKER
 from stdcf.errors import UserError
 
 Layout = Literal["csv", "folders"]

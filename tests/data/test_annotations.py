@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stdcf.data import kinetics, something
-from stdcf.data.listing import Listing
+from stdcf.data.sets import kinetics, something
+from stdcf.data.sets.listing import Listing
 from stdcf.errors import UserError
 
 ABC = "run,abc,0,10,train"

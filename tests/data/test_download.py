@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stdcf.data.download import KTH_ARCHIVES, Archive, download
-from stdcf.data.kth_sequences import ACTIONS
+from stdcf.data.sets.kth_sequences import ACTIONS
 from stdcf.errors import UserError
 
 

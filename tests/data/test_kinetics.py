@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data import generate, kinetics
+from stdcf.data import generate
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.streamed import RandomClips, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
 from stdcf.data.encode import Codec, write_video
+from stdcf.data.sets import kinetics
+from stdcf.data.sets.video_folder import EXTENSIONS
 from stdcf.data.verify import Fault, find_faults
-from stdcf.data.video_folder import EXTENSIONS
 from stdcf.errors import UserError
 from stdcf.training.stage import itsl
 from stdcf.training.step import Numerics

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdcf.data import kth
-from stdcf.data.kth_sequences import (
+from stdcf.data.sets import kth
+from stdcf.data.sets.kth_sequences import (
     ACTIONS,
     TEST_PERSONS,
     TRAIN_PERSONS,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdcf.data import kth, synthetic_actions
-from stdcf.data.kth_sequences import parse_sequences
+from stdcf.data.sets import kth, synthetic_actions
+from stdcf.data.sets.kth_sequences import parse_sequences
 from stdcf.data.synthetic_figures import FPS
 from stdcf.data.synthetic_motion import ACTIONS, GAITS, TEMPO_HZ, Body, pose
 from stdcf.errors import UserError

@@ -1,6 +1,6 @@
 import pytest
 
-from stdcf.data import video_folder
+from stdcf.data.sets import video_folder
 from stdcf.errors import UserError
 
 SMALL = {"size": (12, 16), "clip_frames": 8}

@@ -1,7 +1,7 @@
 import pytest
 
-from stdcf.data import weizmann
 from stdcf.data.frames.cache import read_frames
+from stdcf.data.sets import weizmann
 from stdcf.errors import UserError
 
 

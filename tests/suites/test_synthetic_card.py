@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy import stats as scipy_stats
 
-from stdcf.data import synthetic_actions
+from stdcf.data.sets import synthetic_actions
 from suites import plot, report, run, status, synthetic_card
 from suites.session import Session, make_request
 from suites.settings import by_setting

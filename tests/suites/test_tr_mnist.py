@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data import tr_mnist as clips_module
-from stdcf.data.digit_images import load_digits
-from stdcf.data.tr_mnist import MovingDigits, load
+from stdcf.data.sets import tr_mnist as clips_module
+from stdcf.data.sets.digit_images import load_digits
+from stdcf.data.sets.tr_mnist import MovingDigits, load
 from stdcf.errors import UserError
 from stdcf.training.trainer import Stopped
 from suites import tr_mnist_task

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stdcf.data.annotations import check_labels, open_annotations
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
-from stdcf.data.listing import GENERATED_MARKER, Listing, stream
-from stdcf.data.roots import data_root
-from stdcf.data.video_folder import EXTENSIONS, videos_by_class
+from stdcf.data.sets.annotations import check_labels, open_annotations
+from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
+from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.video_folder import EXTENSIONS, videos_by_class
 from stdcf.errors import UserError
 
 NAME = "kinetics400"

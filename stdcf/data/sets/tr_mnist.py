@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from stdcf.data.clips.clips import Clips
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.transforms import Pixels
-from stdcf.data.digit_images import Source, load_digits
 from stdcf.data.frames.cache import Progress
+from stdcf.data.sets.digit_images import Source, load_digits
 from stdcf.errors import UserError
 
 NAME = "tr_mnist"

@@ -14,7 +14,7 @@ from stdcf.data.clips.splits import (
 )
 from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.frames.pack import unpack_videos
-from stdcf.data.roots import data_root
+from stdcf.data.sets.roots import data_root
 from stdcf.errors import UserError
 
 ACTIONS = ("bend", "jack", "jump", "pjump", "run", "side", "skip", "walk", "wave1", "wave2")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from stdcf.data.clips.splits import LabelledVideo, Split, VideoData, check_options, make_data
 from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
-from stdcf.data.kth_sequences import (
+from stdcf.data.sets.kth_sequences import (
     ACTIONS,
     TEST_PERSONS,
     TRAIN_PERSONS,
@@ -17,7 +17,7 @@ from stdcf.data.kth_sequences import (
     plan_clips,
     read_sequences,
 )
-from stdcf.data.roots import data_root
+from stdcf.data.sets.roots import data_root
 from stdcf.errors import UserError
 
 # Lies beside generated videos, so that they are never taken for film.

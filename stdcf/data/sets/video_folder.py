@@ -13,7 +13,7 @@ from stdcf.data.clips.splits import (
     sliding_windows,
 )
 from stdcf.data.frames.cache import Progress, cache_videos
-from stdcf.data.roots import data_root
+from stdcf.data.sets.roots import data_root
 from stdcf.errors import UserError
 
 EXTENSIONS = (
