@@ -12,8 +12,8 @@ import pytest
 
 from stdcf.data.sets import kth, synthetic_actions
 from stdcf.data.sets.kth_sequences import parse_sequences
-from stdcf.data.synthetic_figures import FPS
-from stdcf.data.synthetic_motion import ACTIONS, GAITS, TEMPO_HZ, Body, pose
+from stdcf.data.synthetic.figures import FPS
+from stdcf.data.synthetic.motion import ACTIONS, GAITS, TEMPO_HZ, Body, pose
 from stdcf.errors import UserError
 
 SMALL = {"persons": (11, 19), "scenarios": (1, 2), "frames_per_video": 20}

@@ -24,9 +24,9 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.data.frames.cache import Progress, default_cache_dir
 from stdcf.data.sets import kth
 from stdcf.data.sets.kth_sequences import TRAIN_PERSONS, VALIDATION_PERSONS, Counting
-from stdcf.data.synthetic_figures import FPS, Look, background, film
-from stdcf.data.synthetic_files import write_avi, write_sequences
-from stdcf.data.synthetic_motion import ACTIONS, Array, Body
+from stdcf.data.synthetic.figures import FPS, Look, background, film
+from stdcf.data.synthetic.files import write_avi, write_sequences
+from stdcf.data.synthetic.motion import ACTIONS, Array, Body
 from stdcf.errors import UserError
 
 NAME = "synthetic_actions"

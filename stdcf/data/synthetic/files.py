@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stdcf.data.synthetic_motion import Array
+from stdcf.data.synthetic.motion import Array
 from stdcf.errors import UserError
 
 QUALITY = 3 * 118  # the encoder's quantiser 3, in its own units: fine enough for 1-pixel limbs

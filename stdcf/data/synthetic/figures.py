@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stdcf.data.synthetic_motion import GAITS, Array, Body, pose
+from stdcf.data.synthetic.motion import GAITS, Array, Body, pose
 
 WIDTH, HEIGHT, FPS = 160, 120, 25
 FINGER_CONTRAST = 0.25  # gray levels between a finger or a gap and their mean
