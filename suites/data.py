@@ -102,9 +102,9 @@ def download(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archives too.")] = False,
 ) -> None:
     """Fetch a data set: goes on where it stopped, checks SHA-1, unpacks."""
-    from stdcf.data.download import KTH_ARCHIVES, KTH_SEQUENCES_URL
-    from stdcf.data.download import download as fetch
     from stdcf.data.sets.roots import default_root
+    from stdcf.data.tools.download import KTH_ARCHIVES, KTH_SEQUENCES_URL
+    from stdcf.data.tools.download import download as fetch
     from stdcf.errors import UserError
 
     card = _card(name)
@@ -145,9 +145,9 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Another one draws other videos.")] = 0,
 ) -> None:
     """Write a small tree in a data set's format: drawn, encoded videos to try a suite on."""
-    from stdcf.data.generate import Amount
-    from stdcf.data.generate import generate as write
     from stdcf.data.sets.roots import default_root
+    from stdcf.data.tools.generate import Amount
+    from stdcf.data.tools.generate import generate as write
 
     folder = root if root is not None else default_root(name)
     amount = Amount(classes=classes, train=train, test=test, frames=frames, seed=seed)
@@ -158,7 +158,7 @@ def generate(
 @app.command()
 def verify(name: Name, root: Root = None) -> None:
     """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
-    from stdcf.data.verify import find_faults
+    from stdcf.data.tools.verify import find_faults
 
     _card(name)
     with _bars("files") as bars:
@@ -180,7 +180,7 @@ def preview(
     frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 8,
 ) -> None:
     """Write a contact sheet: some clips of each class, labelled."""
-    from stdcf.data.preview import contact_sheet
+    from stdcf.data.tools.preview import contact_sheet
     from stdcf.errors import UserError
     from suites.catalog import load_dataset
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stdcf.data.download import KTH_ARCHIVES, Archive, download
 from stdcf.data.sets.kth_sequences import ACTIONS
+from stdcf.data.tools.download import KTH_ARCHIVES, Archive, download
 from stdcf.errors import UserError
 
 

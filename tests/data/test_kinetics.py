@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data import generate
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.streamed import RandomClips, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
 from stdcf.data.encode import Codec, write_video
 from stdcf.data.sets import kinetics
 from stdcf.data.sets.video_folder import EXTENSIONS
-from stdcf.data.verify import Fault, find_faults
+from stdcf.data.tools import generate
+from stdcf.data.tools.verify import Fault, find_faults
 from stdcf.errors import UserError
 from stdcf.training.stage import itsl
 from stdcf.training.step import Numerics
@@ -277,7 +277,7 @@ def test_all_real_clips_and_what_verify_says_of_them(real_data, tmp_path):
 
 
 def test_a_preview_shows_both_splits_at_one_size(made):
-    from stdcf.data.preview import contact_sheet
+    from stdcf.data.tools.preview import contact_sheet
 
     sheet = contact_sheet(kinetics.load(made), clips_per_class=2, frames=4)
     # 4 classes × 2 rows of 120 pixels, which is what 224 are made.

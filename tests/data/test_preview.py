@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stdcf.data.preview import contact_sheet
 from stdcf.data.sets import video_folder
+from stdcf.data.tools.preview import contact_sheet
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from stdcf.data import generate
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.streamed import VideoViews
 from stdcf.data.sets import something
-from stdcf.data.verify import Fault, find_faults
+from stdcf.data.tools import generate
+from stdcf.data.tools.verify import Fault, find_faults
 from stdcf.errors import UserError
 from suites.catalog import load_dataset
 

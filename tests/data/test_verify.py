@@ -1,6 +1,6 @@
 import pytest
 
-from stdcf.data.verify import Fault, find_faults
+from stdcf.data.tools.verify import Fault, find_faults
 from stdcf.errors import UserError
 
 

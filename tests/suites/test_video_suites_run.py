@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stdcf.complexity import count
-from stdcf.data.generate import Amount, generate
+from stdcf.data.tools.generate import Amount, generate
 from stdcf.training.checkpoint import load_checkpoint
 from suites import execute, kinetics_table3, something_table4
 from suites.row_header import header

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stdcf.data import generate
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoViews
 from stdcf.data.sets import kinetics
+from stdcf.data.tools import generate
 from stdcf.errors import UserError
 from stdcf.models import create_model
 from stdcf.training.evaluate import Accuracy

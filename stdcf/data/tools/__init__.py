@@ -1,0 +1,1 @@
+"""Download, verify, preview and generate data sets."""
