@@ -169,7 +169,7 @@ def clip_of(video: Path, network: Network) -> tuple["Tensor", "Pixels"]:
     from stdcf.data.clips.sampling import Sampling
     from stdcf.data.clips.streamed import VideoFiles, VideoViews
     from stdcf.data.clips.transforms import EQUAL, IMAGENET
-    from stdcf.data.decode import decode_video
+    from stdcf.data.video.decode import decode_video
 
     options = _options(network)
     if network.dataset in _STREAMED:

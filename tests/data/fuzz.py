@@ -16,8 +16,8 @@ from typing import Any
 import av
 import numpy as np
 
-from stdcf.data import seek
-from stdcf.data.decode import decode_video
+from stdcf.data.video import seek
+from stdcf.data.video.decode import decode_video
 from stdcf.errors import UserError
 
 # Of processor time, so that a busy machine is no hang; and of time, where it only waits.

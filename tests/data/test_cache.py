@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdcf.data.decode import decode_video
 from stdcf.data.frames import cache
 from stdcf.data.frames.cache import cache_videos, default_cache_dir, read_frames
+from stdcf.data.video.decode import decode_video
 from stdcf.errors import UserError
 
 SIZE = (12, 16)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from stdcf.data import seek
-from stdcf.data.decode import count_frames, decode_video
-from stdcf.data.resize import resize_area
+from stdcf.data.video import seek
+from stdcf.data.video.decode import count_frames, decode_video
+from stdcf.data.video.resize import resize_area
 from stdcf.errors import UserError
 
 SIZE = (12, 16)

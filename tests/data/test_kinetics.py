@@ -11,11 +11,11 @@ import torch
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.streamed import RandomClips, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
-from stdcf.data.encode import Codec, write_video
 from stdcf.data.sets import kinetics
 from stdcf.data.sets.video_folder import EXTENSIONS
 from stdcf.data.tools import generate
 from stdcf.data.tools.verify import Fault, find_faults
+from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from stdcf.training.stage import itsl
 from stdcf.training.step import Numerics
@@ -148,7 +148,7 @@ def test_views_are_clip_by_clip_and_left_to_right(made):
 
 
 def test_each_frame_of_thirty_views_is_decoded_once(made, monkeypatch):
-    from stdcf.data import seek
+    from stdcf.data.video import seek
 
     data = kinetics.load(made, **SMALL)
     converted: list[int] = []

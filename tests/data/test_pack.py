@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from stdcf.data.encode import Codec, write_video
 from stdcf.data.frames import pack
 from stdcf.data.sets import weizmann
+from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from suites.data import app
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stdcf.data.resize import resize_area
+from stdcf.data.video.resize import resize_area
 
 
 def mean_of_area(

@@ -7,9 +7,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from stdcf.data.decode import BrokenVideo
-from stdcf.data.encode import Codec, write_video
-from stdcf.data.seek import read_frames
+from stdcf.data.video.decode import BrokenVideo
+from stdcf.data.video.encode import Codec, write_video
+from stdcf.data.video.seek import read_frames
 
 FRAMES = 90
 H264 = {"preset": "ultrafast", "g": "20", "sc_threshold": "0"}

@@ -66,7 +66,7 @@ def test_by_default_one_centre_crop_clip_and_no_mirroring(made):
 
 
 def test_frames_are_the_middle_of_each_segment_and_each_jpeg_is_read_once(made, monkeypatch):
-    from stdcf.data import frame_folder
+    from stdcf.data.video import frame_folder
 
     read: list[int] = []
     original = frame_folder._read

@@ -8,8 +8,8 @@ from typing import Any
 
 from stdcf.data.clips.clips import ClipDataset, ClipPlan, Clips, plan_runs, window, window_starts
 from stdcf.data.clips.transforms import EQUAL, Pixels
-from stdcf.data.decode import DECODER_VERSION
 from stdcf.data.frames.cache import CachedVideo
+from stdcf.data.video.decode import DECODER_VERSION
 from stdcf.errors import UserError
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdcf.data import frame_folder, seek
 from stdcf.data.clips.clips import Clips
 from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import Sampling
-from stdcf.data.decode import BrokenVideo
+from stdcf.data.video import frame_folder, seek
+from stdcf.data.video.decode import BrokenVideo
 
 # What a dataset gives: clips, labels, videos, and (name, reason) of each broken video.
 Batch = tuple[Tensor, Tensor, Tensor, list[tuple[str, str]]]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from stdcf.cache_folder import cache_folder
-from stdcf.data.decode import DECODER_VERSION, decode_video
 from stdcf.data.frames.fingerprint import Fingerprints
+from stdcf.data.video.decode import DECODER_VERSION, decode_video
 from stdcf.errors import UserError
 from stdcf.whole_file import whole_file
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stdcf.data.decode import DECODER_VERSION
 from stdcf.data.frames.cache import CachedVideo, default_cache_dir, read_frames, store_frames
+from stdcf.data.video.decode import DECODER_VERSION
 from stdcf.errors import UserError
 from stdcf.whole_file import whole_file
 

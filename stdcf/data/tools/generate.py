@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from stdcf.data.encode import CODECS, write_video
 from stdcf.data.sets.listing import GENERATED_MARKER
+from stdcf.data.video.encode import CODECS, write_video
 from stdcf.errors import UserError
 
 Layout = Literal["csv", "folders"]

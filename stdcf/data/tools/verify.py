@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdcf.data import frame_folder
-from stdcf.data.decode import BrokenVideo, count_frames
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets import kinetics, kth_sequences, something, video_folder, weizmann
 from stdcf.data.sets.listing import Listing
 from stdcf.data.sets.roots import data_root
+from stdcf.data.video import frame_folder
+from stdcf.data.video.decode import BrokenVideo, count_frames
 from stdcf.errors import UserError
 
 

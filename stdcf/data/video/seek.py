@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stdcf.data.decode import BrokenVideo, shortfall_of
+from stdcf.data.video.decode import BrokenVideo, shortfall_of
 from stdcf.errors import UserError
 
 if TYPE_CHECKING:

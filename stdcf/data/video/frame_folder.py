@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stdcf.data.decode import BrokenVideo
-from stdcf.data.seek import Choose
+from stdcf.data.video.decode import BrokenVideo
+from stdcf.data.video.seek import Choose
 
 
 def count_frames(folder: Path) -> int:
@@ -26,7 +26,7 @@ def count_frames(folder: Path) -> int:
 
 
 def read_frames(folder: Path, choose: Choose) -> tuple[list[np.ndarray], np.ndarray]:
-    """Frames of a folder, each read once; see `stdcf.data.seek.read_frames`."""
+    """Frames of a folder, each read once; see `stdcf.data.video.seek.read_frames`."""
     chosen = choose(count_frames(folder))
     wanted, position = np.unique(chosen, return_inverse=True)
     frames = [_read(folder, index + 1) for index in wanted.tolist()]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from stdcf.data.resize import resize_area
-from stdcf.data.truncation import promised_bytes
+from stdcf.data.video.resize import resize_area
+from stdcf.data.video.truncation import promised_bytes
 from stdcf.errors import UserError
 
 # Part of each cache entry's name: raise it when the same file would decode to other bytes.
