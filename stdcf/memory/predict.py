@@ -17,9 +17,9 @@ from torch._subclasses.fake_tensor import (
 
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
-from stdcf.memory.caching_allocator import replay
-from stdcf.memory.cuda_libraries import CudaLibraries
-from stdcf.memory.cuda_operators import cuda_operators
+from stdcf.memory.cuda.caching_allocator import replay
+from stdcf.memory.cuda.cuda_libraries import CudaLibraries
+from stdcf.memory.cuda.cuda_operators import cuda_operators
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdcf.memory.caching_allocator import CachingAllocator, replay
+from stdcf.memory.cuda.caching_allocator import CachingAllocator, replay
 from stdcf.memory.lives import Life
 
 MIB = 2**20

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stdcf.memory import predict_peak
-from stdcf.memory.cuda_libraries import cublas_bytes
+from stdcf.memory.cuda.cuda_libraries import cublas_bytes
 from suites.gpu_evidence_cases import every_saver, table2, table3
 from suites.gpu_memory_task import draw_case, step_arguments
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from stdcf.errors import UserError
-from stdcf.memory.cuda_operators import operators_of_now
+from stdcf.memory.cuda.cuda_operators import operators_of_now
 from stdcf.memory.savers.packing import Packing, suspended
 from stdcf.memory.savers.saver import Saver
 
