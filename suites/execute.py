@@ -15,7 +15,7 @@ from stdcf.layers.plan_book import copy_book
 from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers
-from stdcf.memory.tracker import CapExceeded
+from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.training.distributed import joined
 from stdcf.training.history import Progress
 from stdcf.training.step import Numerics

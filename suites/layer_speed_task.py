@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stdcf.layers import STDCFConv3d
-from stdcf.memory.tracker import LifeTracker
+from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.training.prepare import to_channels_last
 from suites.cuda_numbers import number_type
 from suites.interleaved import Contender, run_rounds, timings

@@ -88,7 +88,7 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
 
     from stdcf.errors import UserError
     from stdcf.memory.cap import is_out_of_memory
-    from stdcf.memory.tracker import CapExceeded
+    from stdcf.memory.tracking.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
     from suites.cluster_attempts import counts, write_failure

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from stdcf.memory.meter import StepMeter
     from stdcf.memory.predict import predict_peak, predict_stages
     from stdcf.memory.report import MemoryReport, Moment
-    from stdcf.memory.tracker import CapExceeded, LifeTracker
+    from stdcf.memory.tracking.tracker import CapExceeded, LifeTracker
 
 _HOMES = {
     "CapExceeded": "tracker",

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from stdcf.errors import UserError
-from stdcf.memory.allocator_events import allocator_peak
 from stdcf.memory.meter import StepMeter, known_bytes
 from stdcf.memory.predict import device_type
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
+from stdcf.memory.tracking.allocator_events import allocator_peak
 
 if TYPE_CHECKING:
     from stdcf.training.stage import Stage

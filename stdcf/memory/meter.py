@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stdcf.memory.lives import storages
 from stdcf.memory.report import MemoryReport
-from stdcf.memory.tracker import LifeTracker
+from stdcf.memory.tracking.lives import storages
+from stdcf.memory.tracking.tracker import LifeTracker
 
 
 class StepMeter:

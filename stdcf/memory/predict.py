@@ -23,8 +23,8 @@ from stdcf.memory.cuda.cuda_operators import cuda_operators
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
-from stdcf.memory.tracker import LifeTracker
-from stdcf.memory.workspaces import Workspaces
+from stdcf.memory.tracking.tracker import LifeTracker
+from stdcf.memory.tracking.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from stdcf.training.stage import Stage

@@ -17,7 +17,7 @@ from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
-from stdcf.memory.tracker import CapExceeded
+from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.evaluate import Accuracy, evaluate

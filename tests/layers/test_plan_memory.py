@@ -18,7 +18,7 @@ from stdcf.layers.cpu import fused as fused_plan
 from stdcf.layers.cpu.library import library
 from stdcf.layers.plans import PLANS
 from stdcf.memory import LifeTracker
-from stdcf.memory.allocator_events import allocator_peak
+from stdcf.memory.tracking.allocator_events import allocator_peak
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last_3d}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stdcf.memory.cuda.caching_allocator import CachingAllocator, replay
-from stdcf.memory.lives import Life
+from stdcf.memory.tracking.lives import Life
 
 MIB = 2**20
 

@@ -12,7 +12,7 @@ from torchvision.models.video.mvit import MSBlockConfig
 from baselines.layers import Rank1Conv3d
 from stdcf.layers import STDCFConv3d
 from stdcf.memory import measure_peak, predict_peak
-from stdcf.memory.allocator_events import allocator_peak
+from stdcf.memory.tracking.allocator_events import allocator_peak
 from stdcf.models import create_model
 from stdcf.training.stage import itsl
 

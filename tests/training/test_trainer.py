@@ -15,7 +15,7 @@ from stdcf import STDCFConv3d
 from stdcf.data.clips.clips import ClipDataset, plan_runs
 from stdcf.data.clips.splits import VideoData
 from stdcf.memory.predict import predict_stages
-from stdcf.memory.tracker import CapExceeded
+from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.models import create_model
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint
 from stdcf.training.evaluate import evaluate

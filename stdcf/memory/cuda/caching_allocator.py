@@ -4,7 +4,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stdcf.memory.lives import Life
+from stdcf.memory.tracking.lives import Life
 
 # c10/cuda/CUDACachingAllocator of PyTorch 2.x, without PYTORCH_CUDA_ALLOC_CONF.
 ROUND = 512

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stdcf.memory.lives import Life, storages
-from stdcf.memory.tracker import LifeTracker
+from stdcf.memory.tracking.lives import Life, storages
+from stdcf.memory.tracking.tracker import LifeTracker
 
 _HOPPER_BYTES = 32 * 2**20
 _OLDER_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdcf.memory.lives import on_host
 from stdcf.memory.savers.packing import Packing
 from stdcf.memory.savers.saver import Saver
+from stdcf.memory.tracking.lives import on_host
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from stdcf.memory.lives import storages
+from stdcf.memory.tracking.lives import storages
 
 _suspended: ContextVar[bool] = ContextVar("suspended", default=False)
 

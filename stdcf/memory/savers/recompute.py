@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from stdcf.memory.lives import storages
 from stdcf.memory.savers.packing import Packed, Packing, is_suspended
 from stdcf.memory.savers.saver import Saver
+from stdcf.memory.tracking.lives import storages
 
 # These keep their input for their own backward, so their output need not be kept beside it.
 _KEEP_INPUT = frozenset({F.batch_norm, F.layer_norm, F.group_norm, F.gelu, F.silu, F.hardswish})

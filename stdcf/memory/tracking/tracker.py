@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from stdcf.memory.lives import Life, makes_on_host, storages
-from stdcf.memory.place import Place
 from stdcf.memory.report import MIB, Moment
+from stdcf.memory.tracking.lives import Life, makes_on_host, storages
+from stdcf.memory.tracking.place import Place
 
 CATEGORIES = (
     "parameters",
