@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 from suites.kth_table2 import LAYER_OPTIONS, PROFILES, dataset_options
 from suites.spec import RunSpec
 from suites.suite import Request

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
 from suites.ablations import Setting, epochs_of, milestones

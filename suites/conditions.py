@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Dilation, Stage, full_size
+from stdcf.stages.stage import Dilation, Stage, full_size
 from suites import style
 from suites.ablations import milestones
 from suites.kth_table2 import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options

@@ -9,7 +9,7 @@ from typing import Any
 
 from stdcf.complexity import count
 from stdcf.data.clips.splits import VideoData
-from stdcf.training.stage import Stage, total_cost
+from stdcf.stages.stage import Stage, total_cost
 from suites.catalog import DATASETS
 from suites.execute import build_model, predicted_peak
 from suites.spec import RunSpec

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 
 # An A100's dense TF32 rate by its data sheet, and the share of it that 3D convolutions are taken to
 # reach.

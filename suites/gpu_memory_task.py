@@ -13,7 +13,7 @@ from torch import nn
 from stdcf.errors import UserError
 from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.cap import is_out_of_memory
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.trainer import Stopped
 from suites.any_model import build_any
 from suites.gpu_evidence_cases import Case

@@ -11,7 +11,7 @@ from torch import nn
 from stdcf.memory.cap import is_out_of_memory
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
-from stdcf.training.prepare import apply_stage
+from stdcf.stages.apply import apply_stage
 from stdcf.training.trainer import Stopped
 from suites.gpu_evidence_cases import Case
 from suites.gpu_machine_task import spread

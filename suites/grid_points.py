@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 from suites.kinetics_table3 import schedules
 
 GIB = 2**30
@@ -31,7 +31,7 @@ class Point:
     Attributes:
         atoms: (M, N) where the layer has atoms.
         iterations: of ITSL; None is full-size learning.
-        beta, gamma: see `stdcf.training.stage.itsl`.
+        beta, gamma: see `stdcf.stages.stage.itsl`.
         dilated: each stage dilates the axis that is not reduced, and the test both (§2.3).
         cap_gib: limit on a training step's peak memory.
     """

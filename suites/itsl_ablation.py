@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
 from suites.ablations import Setting, epochs_of, milestones

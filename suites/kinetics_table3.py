@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 from suites.published_costs import predict_cost
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites import style
 from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
 from suites.spec import PublishedSetting, RunSpec

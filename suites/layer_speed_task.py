@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stdcf.layers import STDCFConv3d
 from stdcf.memory.tracking.tracker import LifeTracker
-from stdcf.training.prepare import to_channels_last
+from stdcf.stages.apply import to_channels_last
 from suites.cuda_numbers import number_type
 from suites.interleaved import Contender, run_rounds, timings
 from suites.layer_speed_cases import SHAPES, Shape, layers, missing

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites.memory_caps_tables import tables
 from suites.memory_caps_ways import ITERATIONS, TRAINED, in_suite_order
 from suites.spec import RunSpec

@@ -14,8 +14,8 @@ from stdcf.memory.predict import Predictor
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
-from stdcf.training.prepare import apply_stage
-from stdcf.training.stage import Stage
+from stdcf.stages.apply import apply_stage
+from stdcf.stages.stage import Stage
 from suites.any_model import build_any
 from suites.memory_caps_ways import CAPS_GIB, GIB, NETWORKS, TECHNIQUES, Network, schedule_of
 from suites.planning import Planner

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stdcf.memory.measure import StepMeter
-from stdcf.training.prepare import to_channels_last
+from stdcf.stages.apply import to_channels_last
 from suites.catalog import build
 from suites.interleaved import Contender, run_rounds, timings
 from suites.layer_speed_cases import ATOMS

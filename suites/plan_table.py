@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdcf.training.stage import total_cost
+from stdcf.stages.stage import total_cost
 from suites.spec import RunSpec
 from suites.store import RunFolder
 from suites.suite import Suite

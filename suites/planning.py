@@ -22,7 +22,7 @@ from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers.names import canonical
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 from suites.ways import (
     ACCUMULATED,
     BASES,

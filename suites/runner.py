@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
-from stdcf.training.stage import total_cost
+from stdcf.stages.stage import total_cost
 from suites.spec import RunSpec
 from suites.store import RunFolder
 from suites.worker import EXIT_CLAIMED, EXIT_STOPPED

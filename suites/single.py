@@ -10,7 +10,7 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.memory.savers.names import canonical
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 from suites.imported_model import is_import_path, source_digest
 from suites.option_words import beta_gamma, clip_size
 from suites.spec import RunSpec

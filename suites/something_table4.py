@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 from suites.kinetics_table3 import WEIGHT_DECAY, no_figures
 from suites.published_costs import predict_cost
 from suites.spec import RunSpec

@@ -19,7 +19,7 @@ from pydantic import (
 
 from stdcf.errors import UserError
 from stdcf.memory.savers.names import canonical
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
 _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})

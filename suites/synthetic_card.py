@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from stdcf.training.stage import full_size
+from stdcf.stages.stage import full_size
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite
 from suites.synthetic_card_tables import CONDITIONS, tables

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 from suites.spec import PublishedSetting, RunSpec
 from suites.suite import Request
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from stdcf.training.stage import full_size
+from stdcf.stages.stage import full_size
 from suites.spec import RunSpec
 from suites.suite import Request, Row, Suite
 from suites.tr_mnist_tables import EQUAL_PARAMS, LINES, Line, tables

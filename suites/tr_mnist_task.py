@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from stdcf.complexity import count
 from stdcf.data.clips.clips import Clips
 from stdcf.layers.padding import triple
+from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
-from stdcf.training.stage import Stage
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
 from suites.execute import build_model, open_data

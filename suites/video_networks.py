@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Dilation
+from stdcf.stages.stage import Dilation
 from stdcf.whole_file import whole_file
 from suites.spec import parse_spec
 from suites.weights import FOLDER

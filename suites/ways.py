@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stdcf.memory.savers.names import read_words
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 
 # In the order in which they are preferred at equal computation.
 BASES: tuple[tuple[str, ...], ...] = (

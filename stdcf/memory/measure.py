@@ -17,7 +17,7 @@ from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.tracking.allocator_events import allocator_peak
 
 if TYPE_CHECKING:
-    from stdcf.training.stage import Stage
+    from stdcf.stages.stage import Stage
 
 COUNTS = ("tensors", "allocator")
 

@@ -27,7 +27,7 @@ from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.workspaces import Workspaces
 
 if TYPE_CHECKING:
-    from stdcf.training.stage import Stage
+    from stdcf.stages.stage import Stage
 
 
 def predict_peak(

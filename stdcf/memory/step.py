@@ -13,7 +13,7 @@ from stdcf.errors import UserError
 from stdcf.memory.savers import Saver, learn
 
 if TYPE_CHECKING:
-    from stdcf.training.stage import Stage
+    from stdcf.stages.stage import Stage
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -89,11 +89,11 @@ class StepOptions:
         clip = torch.rand(self.clip_shape(input_shape), device=device)
         model.train()
         if self.stage is not None:
-            from stdcf.training.prepare import apply_stage
+            from stdcf.stages.apply import apply_stage
 
             apply_stage(model, self.stage)
         if layout is torch.channels_last_3d:
-            from stdcf.training.prepare import to_channels_last
+            from stdcf.stages.apply import to_channels_last
 
             to_channels_last(model)
             # By its strides too where there is one channel, which is what convolutions go by.

@@ -9,8 +9,8 @@ from stdcf.data.clips.clips import Clips
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.transforms import change_tempo
 from stdcf.layers import set_dilation
+from stdcf.stages.stage import Dilation, Stage
 from stdcf.training.distributed import ALONE, Ranks
-from stdcf.training.stage import Dilation, Stage
 from stdcf.training.step import Numerics
 
 

@@ -14,10 +14,10 @@ from stdcf.data.clips.loader import OnBroken, batches
 from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
 from stdcf.layers import set_dilation
+from stdcf.stages.stage import Dilation
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.evaluate import Accuracy
-from stdcf.training.stage import Dilation
 from stdcf.training.step import Numerics
 
 _SAVE_SECONDS = 60.0

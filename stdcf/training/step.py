@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from stdcf.data.clips.transforms import EQUAL, Pixels, resize_space, stride_time, to_float
-from stdcf.training.prepare import to_channels_last
-from stdcf.training.stage import Stage
+from stdcf.stages.apply import to_channels_last
+from stdcf.stages.stage import Stage
 
 
 @dataclass(frozen=True)

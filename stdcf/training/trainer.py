@@ -18,13 +18,13 @@ from stdcf.errors import UserError
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
 from stdcf.memory.tracking.tracker import CapExceeded
+from stdcf.stages.apply import apply_stage
+from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.evaluate import Accuracy, evaluate
 from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
-from stdcf.training.prepare import apply_stage
-from stdcf.training.stage import Stage
 from stdcf.training.step import Numerics
 
 

@@ -12,8 +12,8 @@ from baselines.models.tin_r50 import OffsetNet
 from stdcf import set_dilation
 from stdcf.errors import UserError
 from stdcf.memory import predict_peak
-from stdcf.training.prepare import apply_stage
-from stdcf.training.stage import Stage
+from stdcf.stages.apply import apply_stage
+from stdcf.stages.stage import Stage
 from suites.catalog import build
 
 FLAT = ("tsn_r50", "trn_r50", "tsm_r50", "tin_r50")

@@ -17,7 +17,7 @@ from stdcf.data.tools import generate
 from stdcf.data.tools.verify import Fault, find_faults
 from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 from stdcf.training.step import Numerics
 from suites.catalog import load_dataset
 

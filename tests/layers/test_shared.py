@@ -10,8 +10,8 @@ from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
 from stdcf.layers.shared import share_atoms
 from stdcf.models import create_model
-from stdcf.training.prepare import apply_stage
-from stdcf.training.stage import itsl
+from stdcf.stages.apply import apply_stage
+from stdcf.stages.stage import itsl
 
 CONV = partial(STDCFConv3d, num_spatial_atoms=3, num_temporal_atoms=2, plan="composed")
 

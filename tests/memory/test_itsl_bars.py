@@ -9,7 +9,7 @@ from baselines.layers import Rank1Conv3d
 from stdcf.layers import STDCFConv3d
 from stdcf.memory.predict import Predictor
 from stdcf.models import create_model
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 
 LAYERS = {
     "regular": nn.Conv3d,

@@ -11,7 +11,7 @@ from stdcf.errors import UserError
 from stdcf.layers import STDCFConv3d
 from stdcf.memory import predict_peak, predict_stages
 from stdcf.models import create_model
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
 CLIP = (16, 1, 16, 60, 80)

@@ -14,7 +14,7 @@ from stdcf.layers import STDCFConv3d
 from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.tracking.allocator_events import allocator_peak
 from stdcf.models import create_model
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 
 LAYERS = {
     "regular": nn.Conv3d,

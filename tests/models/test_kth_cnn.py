@@ -15,7 +15,7 @@ from stdcf import STDCFConv3d
 from stdcf.errors import UserError
 from stdcf.models import create_model, list_models
 from stdcf.models.activations import InputSavingReLU
-from stdcf.training.prepare import to_channels_last
+from stdcf.stages.apply import to_channels_last
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
 by_layer = pytest.mark.parametrize("layer", LAYERS)

@@ -14,7 +14,7 @@ from stdcf.memory.predict import Predictor
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions
 from stdcf.models import create_model
-from stdcf.training.stage import itsl
+from stdcf.stages.stage import itsl
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
 STAGES = (None, *itsl(1, epochs=1, lr=1e-3))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stdcf.training.stage import full_size, itsl
+from stdcf.stages.stage import full_size, itsl
 from suites.spec import RunSpec
 
 SEEDS = 25

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from stdcf.training.stage import total_cost
+from stdcf.stages.stage import total_cost
 from suites import atoms_ablation, itsl_ablation
 from suites.catalog import build
 from suites.comparisons import comparison_table

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from stdcf.training.stage import full_size, itsl
+from stdcf.stages.stage import full_size, itsl
 from suites.gpu_hours import gpu_hours
 from suites.grid_points import GIB, points
 from suites.kinetics_grid import specs

@@ -8,7 +8,7 @@ import pytest
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
 from stdcf.models import create_model
-from stdcf.training.stage import total_cost
+from stdcf.stages.stage import total_cost
 from suites import run, style
 from suites.catalog import layer_by_name
 from suites.memory_caps import ATOMS, PROFILES, SUITE

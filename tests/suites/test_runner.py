@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stdcf.training.stage import full_size
+from stdcf.stages.stage import full_size
 from suites import kth_table2, run, runner, session
 from suites.store import RunFolder, run_folders
 from suites.suite import Request

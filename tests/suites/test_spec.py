@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stdcf.errors import UserError
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.stage import Stage, full_size, itsl
 from suites.spec import PublishedSetting, RunSpec, parse_spec
 
 BASE: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from stdcf.training.stage import full_size
+from stdcf.stages.stage import full_size
 from suites import store
 from suites.spec import RunSpec
 from suites.store import FINAL_STATUSES, Claimed, RunFolder, check_writable, write_atomically

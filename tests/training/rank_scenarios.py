@@ -18,10 +18,10 @@ from stdcf import STDCFConv3d
 from stdcf.data.clips.clips import ClipDataset, plan_runs
 from stdcf.data.clips.splits import VideoData
 from stdcf.models import create_model
+from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.distributed import Ranks, joined
 from stdcf.training.evaluate import evaluate
 from stdcf.training.multiview import evaluate_views
-from stdcf.training.stage import Stage, full_size, itsl
 from stdcf.training.step import Numerics
 from stdcf.training.sync_batchnorm import synchronise
 from stdcf.training.trainer import Stopped, Trainer

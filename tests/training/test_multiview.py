@@ -16,9 +16,9 @@ from stdcf.data.sets import kinetics
 from stdcf.data.tools import generate
 from stdcf.errors import UserError
 from stdcf.models import create_model
+from stdcf.stages.stage import itsl
 from stdcf.training.evaluate import Accuracy
 from stdcf.training.multiview import evaluate_views
-from stdcf.training.stage import itsl
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Stopped, Trainer
 

@@ -11,8 +11,8 @@ from baselines.layers import Rank1Conv3d
 from stdcf import STDCFConv3d
 from stdcf.layers.parts import layers_with_parts, parts_of
 from stdcf.models import create_model
-from stdcf.training.prepare import apply_stage, to_channels_last
-from stdcf.training.stage import Stage, full_size, itsl
+from stdcf.stages.apply import apply_stage, to_channels_last
+from stdcf.stages.stage import Stage, full_size, itsl
 
 STAGE_T, STAGE_S = itsl(1, epochs=1, lr=1e-2)
 (FULL,) = full_size(epochs=1, lr=1e-2)

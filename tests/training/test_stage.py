@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stdcf.training.stage import Stage, full_size, itsl, total_cost
+from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 
 CLIP = (16, 60, 80)
 

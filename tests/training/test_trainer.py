@@ -17,10 +17,10 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.models import create_model
+from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint
 from stdcf.training.evaluate import evaluate
 from stdcf.training.history import History
-from stdcf.training.stage import Stage, full_size, itsl
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import NotFinite, Stopped, Trainer
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from stdcf.layers import set_dilation
 from stdcf.layers.parts import layers_with_parts
-from stdcf.training.stage import Stage
+from stdcf.stages.stage import Stage
 
 
 def apply_stage(model: nn.Module, stage: Stage) -> None:

@@ -1,0 +1,1 @@
+"""Stages and schedules, and what a stage does to a model."""
