@@ -114,7 +114,7 @@ def main(
     started = time.monotonic()
     partition = None
     if executor == "slurm":
-        from suites.cluster import device_of, profile_of
+        from suites.cluster.run import device_of, profile_of
 
         if budget_minutes is not None:
             raise UserError("--budget-minutes is for --executor local; jobs have time limits")
@@ -150,11 +150,11 @@ def main(
     session = Session(suite, request, video or data_root, results, prepare=not dry_run)
     if partition is not None:
         if dry_run:
-            from suites.cluster_plan import print_cluster_plan
+            from suites.cluster.dry_run import print_cluster_plan
 
             print_cluster_plan(session, partition, workers)
             return 0
-        from suites.cluster import run_on_cluster
+        from suites.cluster.run import run_on_cluster
 
         return run_on_cluster(session, partition, detach=detach, yes=yes, parallel=workers)
     if dry_run:

@@ -34,7 +34,7 @@ def main(
 ) -> int:
     """Show each run of a suite: done, running, resumable or failed, and where it is."""
     from suites import store
-    from suites.cluster_record import read_record
+    from suites.cluster.record import read_record
     from suites.registry import get_suite
 
     suite = get_suite(name)
@@ -44,7 +44,7 @@ def main(
         raise UserError(f"no runs of {name} in {root}; python -m suites.run {name} makes some")
     refused: list[str] = []
     if resubmit is not None:
-        from suites.cluster_resubmit import resubmit as send_again
+        from suites.cluster.resubmit import resubmit as send_again
 
         refused = send_again(folders, root, resubmit, cluster_option or (), yes)
     elif cluster_option:
@@ -61,7 +61,7 @@ def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict)
     on_cluster = [folder for folder in folders if records[folder.path] is not None]
     queued, notes = {}, []
     if on_cluster:
-        from suites.cluster_state import ClusterView, where
+        from suites.cluster.state import ClusterView, where
 
         view = ClusterView.now()
         found = view.reconcile(on_cluster)
@@ -98,7 +98,7 @@ def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict)
 
 def describe(folder: RunFolder) -> tuple[str, str]:
     """A run's state and one line on where it is, by its own files."""
-    from suites.cluster_record import fresh_row, read_record
+    from suites.cluster.record import fresh_row, read_record
 
     result, state = fresh_row(folder, read_record(folder)), folder.state()
     if result is not None and result["status"] == "ok":

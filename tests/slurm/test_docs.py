@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from slurm.profile import ClusterProfile, load_profile
-from suites.cluster_ends import ended_row
-from suites.cluster_resubmit import STATUSES
+from suites.cluster.ends import ended_row
+from suites.cluster.resubmit import STATUSES
 from suites.store import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "cluster.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 
 from slurm.queue import QueuedJob
 from suites import kth_table2
-from suites.cluster_record import new_record, write_record
-from suites.cluster_state import ClusterView
+from suites.cluster.record import new_record, write_record
+from suites.cluster.state import ClusterView
 from suites.store import RunFolder
 from suites.suite import Request
 

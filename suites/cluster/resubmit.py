@@ -10,10 +10,10 @@ import typer
 
 from slurm.profile import parse_overrides
 from stdcf.errors import UserError
-from suites.cluster import MORE_MEMORY
-from suites.cluster_record import read_record
-from suites.cluster_state import ClusterView
-from suites.cluster_submit import Request, confirm_many, send, submitting
+from suites.cluster.record import read_record
+from suites.cluster.run import MORE_MEMORY
+from suites.cluster.state import ClusterView
+from suites.cluster.submit import Request, confirm_many, send, submitting
 from suites.store import RunFolder
 
 # What each word of --resubmit sends again. A loss that became NaN would do so again.

@@ -15,8 +15,8 @@ from slurm.launcher import Submission
 from slurm.queue import QueuedJob, ended_states, queue
 from stdcf.errors import UserError
 from suites import cluster_attempts as book
-from suites.cluster_ends import log_of, record_end
-from suites.cluster_record import ClusterRecord, fresh_row, read_record
+from suites.cluster.ends import log_of, record_end
+from suites.cluster.record import ClusterRecord, fresh_row, read_record
 from suites.store import RunFolder
 
 # A row may be on its way through a network file system for so long after its job has ended; and

@@ -9,10 +9,10 @@ from slurm.profile import ClusterProfile
 from stdcf.errors import UserError
 from suites import store
 from suites.cells import MIB
-from suites.cluster import requests_for
-from suites.cluster_record import ARRAYS
-from suites.cluster_submit import MANY_JOBS, Request
-from suites.code_version import code_version
+from suites.cluster.code_version import code_version
+from suites.cluster.record import ARRAYS
+from suites.cluster.run import requests_for
+from suites.cluster.submit import MANY_JOBS, Request
 from suites.estimates import ClipFacts, Estimates
 from suites.spec import RunSpec
 from suites.table import Table

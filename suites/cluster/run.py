@@ -16,8 +16,8 @@ from slurm.resources import Resources
 from stdcf.errors import UserError
 from suites import store
 from suites.cli import EXIT_ROWS_NOT_OK, EXIT_USER_ERROR
-from suites.cluster_state import ClusterRun, ClusterView
-from suites.cluster_submit import Request, Sent, confirm_many, send, submitting
+from suites.cluster.state import ClusterRun, ClusterView
+from suites.cluster.submit import Request, Sent, confirm_many, send, submitting
 from suites.store import RunFolder
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def requests_for(
     Args:
         rows: of the runs' earlier submissions, if there were any.
     """
-    from suites.cluster_resources import expected_time_limits, resources_for
+    from suites.cluster.resources import expected_time_limits, resources_for
     from suites.estimates import Estimates
 
     estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)

@@ -13,9 +13,9 @@ from slurm.launcher import Refused, SlurmLauncher
 from slurm.profile import ClusterProfile
 from slurm.resources import Resources
 from stdcf.errors import UserError
-from suites.cluster_job import RunOnCluster
-from suites.cluster_record import ARRAYS, REQUEST_FILE, new_record, write_record
-from suites.code_version import snapshot
+from suites.cluster.code_version import snapshot
+from suites.cluster.job import RunOnCluster
+from suites.cluster.record import ARRAYS, REQUEST_FILE, new_record, write_record
 from suites.store import RunFolder
 
 # More jobs than this are sent only when the user says so.

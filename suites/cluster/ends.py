@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.ends import log_since, said_in_log
+from suites.cluster.record import fresh_row, read_record
 from suites.cluster_attempts import (
     CANCELLED,
     PREEMPTED,
@@ -14,7 +15,6 @@ from suites.cluster_attempts import (
     end,
     take_failure,
 )
-from suites.cluster_record import fresh_row, read_record
 from suites.store import Claimed, RunFolder
 
 _STATES = {

@@ -16,8 +16,8 @@ from typing import Any
 from slurm.job import Ended, Interruptions, SlurmJob, current_job
 from slurm.memory import oom_kills
 from suites import cluster_attempts as book
-from suites.cluster_ends import log_of, record_end, write_row
-from suites.code_version import code_version
+from suites.cluster.code_version import code_version
+from suites.cluster.ends import log_of, record_end, write_row
 from suites.runner import Job, crash_row
 from suites.store import Claimed, RunFolder
 from suites.worker import EXIT_FAILED, EXIT_STOPPED
