@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from suites import cells
+from suites.engine.suite import Row
 from suites.small_print import describe, provenance_notes
-from suites.suite import Row
 from suites.table import Table
 
 BASE = "base"

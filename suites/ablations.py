@@ -6,9 +6,9 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.kth_table2 import LAYER_OPTIONS, PROFILES, dataset_options
-from suites.spec import RunSpec
-from suites.suite import Request
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from stdcf.errors import UserError
-from suites.catalog import MODELS, build, layer_by_name
-from suites.imported_model import build_imported, is_import_path
+from suites.engine.catalog import MODELS, build, layer_by_name
+from suites.engine.imported_model import build_imported, is_import_path
 
 
 def build_any(

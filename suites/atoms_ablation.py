@@ -13,10 +13,10 @@ from stdcf.stages.stage import itsl
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
 from suites.ablations import Setting, epochs_of, milestones
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.itsl_ablation import changed
 from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
 
 # In the order of their value. The first is what the others change.
 WORDS = {

@@ -12,9 +12,9 @@ from pathlib import Path
 from stdcf.errors import UserError
 from suites import kth_table2
 from suites.capacity_tables import tables
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.kth_table2 import DATASETS, dataset_options
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from suites import style
 from suites.capacity_tables import FAMILIES, errors
+from suites.engine.suite import Row
 from suites.small_print import describe
 from suites.stats import estimate
-from suites.suite import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

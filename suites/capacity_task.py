@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stdcf.convert import fit_atoms
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.trainer import Stopped
-from suites import execute
+from suites.engine import train as execute
 from suites.store import RunFolder
 
 T, K = 3, 3

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from suites.engine.suite import Row
 from suites.stats import Estimate, estimate
-from suites.suite import Row
 
 NOT_RUN = "not run"
 MIB = 2**20

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from suites import cells
+from suites.engine.suite import Row
 from suites.stats import holm, paired
 from suites.style import LAYER_NAMES
-from suites.suite import Row
 from suites.table import Table
 
 # More rows than this are compared with the first alone: each further test weakens all.

@@ -12,9 +12,9 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import Dilation, Stage, full_size
 from suites import style
 from suites.ablations import milestones
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row
 from suites.kth_table2 import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
-from suites.spec import RunSpec
-from suites.suite import Request, Row
 
 
 class Condition(BaseModel):
@@ -63,7 +63,7 @@ def specs(
         options: further ones of the task.
     """
     # Here, so that tables and figures need no torch.
-    from suites import catalog
+    from suites.engine import catalog
 
     profile = PROFILES[request.profile]
     seeds = profile.seeds if request.seeds is None else request.seeds

@@ -9,9 +9,9 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
 from suites.conditions import Condition
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
+from suites.engine.trained import train_or_adopt
 from suites.store import RunFolder
-from suites.trained import train_or_adopt
 
 
 def measure(

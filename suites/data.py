@@ -182,7 +182,7 @@ def preview(
     """Write a contact sheet: some clips of each class, labelled."""
     from stdcf.data.tools.preview import contact_sheet
     from stdcf.errors import UserError
-    from suites.catalog import load_dataset
+    from suites.engine.catalog import load_dataset
 
     _card(name)
     with _bars("files") as bars:

@@ -8,13 +8,13 @@ from pathlib import Path
 from stdcf.errors import UserError
 from suites import store
 from suites.drawing import Setting, draw_settings
+from suites.engine.registry import SUITES
+from suites.engine.suite import Row
 from suites.figures_common import COMMON
 from suites.files import write_atomically
-from suites.registry import SUITES
 from suites.setting_tables import setting_tables
 from suites.settings import by_setting, suites_to_show
 from suites.small_print import when
-from suites.suite import Row
 
 _HEAD = """# Results
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
+from suites.engine.registry import get_suite
+from suites.engine.suite import Row
 from suites.figures_common import draw_figures
-from suites.registry import get_suite
-from suites.suite import Row
 
 RECORD = "drawn.json"
 

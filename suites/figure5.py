@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suites import style
+from suites.engine.suite import Row
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.suite import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
+from suites.engine.suite import Row
 from suites.figure_groups import groups_of, new_figure, small_print
-from suites.suite import Row
 
 _COLUMN = "train_loss"
 _MOST_PANELS = 4

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from suites import style
+from suites.engine.suite import Row
 from suites.small_print import describe, where_and_when
-from suites.suite import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

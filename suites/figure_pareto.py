@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
+from suites.engine.suite import Row
 from suites.figure_groups import (
     fills,
     groups_of,
@@ -12,7 +13,6 @@ from suites.figure_groups import (
     small_print,
 )
 from suites.stats import estimate
-from suites.suite import Row
 
 MIB = 2**20
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
+from suites.engine.suite import Row
 from suites.figure_groups import Group, groups_of, new_figure, small_print
 from suites.stats import Estimate, estimate
-from suites.suite import Row
 
 _MOST_ROWS = 16
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suites import figure_curves, figure_pareto, figure_speed, figure_stage_memory
-from suites.suite import Row, Suite
+from suites.engine.suite import Row, Suite
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 from stdcf.errors import UserError
 from suites import gpu_evidence_cases as cases
 from suites import kth_table2, layer_speed
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.gpu_evidence_tables import tables
-from suites.spec import NO_DATA, RunSpec
-from suites.suite import Request, Row, Suite
 
 NAME = "gpu_evidence"
 PROFILES = ("paper", "quick")

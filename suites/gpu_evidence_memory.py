@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 
 from suites import cells
+from suites.engine.suite import Row
 from suites.published import number, published
-from suites.suite import Row
 from suites.table import Cell, Table
 
 MIB, GIB = 2**20, 2**30

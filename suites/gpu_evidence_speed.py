@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from suites import cells
+from suites.engine.suite import Row
 from suites.layer_speed_figure import SHAPES
 from suites.layer_speed_tables import best_layout
-from suites.suite import Row
 from suites.table import Cell, Table
 
 _BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from suites import kth_table2_tables, layer_speed_tables
+from suites.engine.spec import NO_DATA
+from suites.engine.suite import Row
 from suites.gpu_evidence_memory import memory_tables
 from suites.gpu_evidence_speed import auto_table, floors_table, throughput_table
-from suites.spec import NO_DATA
-from suites.suite import Row
 from suites.table import Table
 
 ITEMS = {

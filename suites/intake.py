@@ -11,9 +11,9 @@ from typing import Any
 
 from stdcf.errors import UserError
 from suites.archive import FILES, read_archive
+from suites.engine.spec import RunSpec, parse_spec
 from suites.files import write_atomically
 from suites.migrations import CURRENT, migrate, version_of
-from suites.spec import RunSpec, parse_spec
 from suites.store import FINAL_STATUSES, Claimed, RunFolder
 
 # What a row repeats of its spec.

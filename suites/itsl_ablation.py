@@ -12,9 +12,9 @@ from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
 from suites.ablations import Setting, epochs_of, milestones
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
 
 # In the order of their value. The first is what the others change.
 WORDS = {

@@ -15,10 +15,10 @@ from typing import Any
 
 from stdcf.errors import UserError
 from suites import kth_table2, stage_maps, video_networks
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.kinetics_gradcam_tables import tables
 from suites.kth_table2 import PROFILES, dataset_options
-from suites.spec import NO_DATA, RunSpec
-from suites.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.video_networks import Network
 
 STAGES = ("t3", "s3")

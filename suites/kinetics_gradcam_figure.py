@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import stage_maps_figure
+from suites.engine.suite import Row
 from suites.kinetics_gradcam_tables import network_words
 from suites.small_print import where_and_when
-from suites.suite import Row
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:

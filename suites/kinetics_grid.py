@@ -7,11 +7,11 @@ cap, and estimates its GPU-hours.
 
 import math
 
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Suite
 from suites.grid_points import points
 from suites.kinetics_grid_tables import plan, tables
 from suites.kinetics_table3 import PROFILES, dataset_options, no_figures
-from suites.spec import RunSpec
-from suites.suite import Request, Suite
 from suites.systems import System, make_spec
 
 SEEDS = {"paper": 3, "quick": 1}

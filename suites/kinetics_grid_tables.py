@@ -6,11 +6,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from suites import cells
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Row
 from suites.gpu_hours import NOTE, Shape, gpu_hours
 from suites.grid_points import GIB, Point, points
 from suites.small_print import describe, provenance_notes
-from suites.spec import RunSpec
-from suites.suite import Row
 from suites.systems import CHANNELS, SIZE
 from suites.table import Table
 
@@ -150,7 +150,7 @@ def _network(spec: RunSpec) -> str:
 
 
 def _build(network: str) -> "nn.Module":
-    from suites.catalog import build
+    from suites.engine.catalog import build
 
     model, layer, layer_options, model_options = json.loads(network)
     return build(

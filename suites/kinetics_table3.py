@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import Stage, full_size, itsl
-from suites.published_costs import predict_cost
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.engine.published_costs import predict_cost
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.systems import MEMORY_BATCH, System, clip, make_spec
 from suites.table import Table
 from suites.video_tables import (

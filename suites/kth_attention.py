@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import stage_maps
+from suites.engine.spec import RunSpec
+from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
-from suites.spec import RunSpec
 from suites.stage_maps_tables import table
-from suites.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.table import Table
 
 

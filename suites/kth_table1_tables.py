@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from suites import cells
 from suites.conditions import layers_of, under
+from suites.engine.suite import Row
 from suites.published import number, published
 from suites.small_print import describe, provenance_notes
 from suites.stats import paired
 from suites.style import layer_name
-from suites.suite import Row
 from suites.table import Table
 
 

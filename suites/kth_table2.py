@@ -12,9 +12,9 @@ from pathlib import Path
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites import style
+from suites.engine.spec import PublishedSetting, RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
-from suites.spec import PublishedSetting, RunSpec
-from suites.suite import Request, Row, Suite
 
 ITERATIONS = 3
 # §3.1: M=3, N=2; composing the filter is the plan whose memory is Table 2's.
@@ -83,7 +83,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     So a table that is not finished is a whole one of fewer seeds.
     """
     # Here, so that tables and figures need no torch.
-    from suites import catalog
+    from suites.engine import catalog
 
     layers = style.in_order([*LAYERS, *catalog.LAYERS])
     profile = PROFILES[request.profile]

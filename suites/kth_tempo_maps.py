@@ -14,8 +14,8 @@ from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, similarity
 from suites.conditions import Condition
+from suites.engine.spec import RunSpec
 from suites.pictures import packed
-from suites.spec import RunSpec
 from suites.stage_maps_task import lively
 
 # Frames of the faster clip of which pictures are kept, of the first seed alone.

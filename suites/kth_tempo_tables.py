@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from suites import cells
 from suites.conditions import layers_of, under
+from suites.engine.suite import Row
 from suites.small_print import describe, provenance_notes
 from suites.stats import estimate
 from suites.style import layer_name
-from suites.suite import Row
 from suites.table import Table
 
 # (mode, condition) -> trained, tested, and whether it is what swapping is compared with.

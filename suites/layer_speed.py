@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdcf.errors import UserError
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.layer_speed_tables import tables
-from suites.spec import NO_DATA, RunSpec
-from suites.suite import Request, Row, Suite
 
 SHAPES = (
     *("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7"),

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
+from suites.engine.suite import Row
 from suites.layer_speed_tables import RESNET50, best_layout, by_batch, in_order
-from suites.suite import Row
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
 _SHOWN = {

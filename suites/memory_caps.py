@@ -12,10 +12,10 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
+from suites.engine.spec import RunSpec
+from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.memory_caps_tables import tables
 from suites.memory_caps_ways import ITERATIONS, TRAINED, in_suite_order
-from suites.spec import RunSpec
-from suites.suite import COMMON_FIGURES, Request, Row, Suite
 
 MIB = 2**20
 NETWORKS = ("kth_cnn", "resnet3d_50", "slowfast_r50_8x8")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
+from suites.engine.suite import Row
 from suites.memory_caps_ways import in_suite_order, split_mode
 from suites.stats import estimate
-from suites.suite import Row
 
 MIB = 2**20
 FILLS = {"epochs": "none", "computation": "full"}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from suites import style
-from suites.suite import Row
+from suites.engine.suite import Row
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites import style
-from suites.suite import Row
+from suites.engine.suite import Row
 from suites.ways import Schedule, schedules
 
 CAPS_GIB = (0.5, 1, 2, 4, 6, 8, 12, 16)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stdcf.errors import UserError
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
 
 Json = dict[str, Any]
 # The spec and the row of one run; a run that has not ended has no row.

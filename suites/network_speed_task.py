@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from stdcf.memory.measure import StepMeter
 from stdcf.stages.apply import to_channels_last
-from suites.catalog import build
+from suites.engine.catalog import build
 from suites.interleaved import Contender, run_rounds, timings
 from suites.layer_speed_cases import ATOMS
 from suites.layer_speed_task import LAYOUTS

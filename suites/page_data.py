@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from suites.suite import Row
+from suites.engine.suite import Row
 
 LOG_LINES = 50
 # Numbers in all curves, and characters in all logs, that a page of 15 MB can hold.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdcf.errors import UserError
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.reduction_tables import tables
-from suites.spec import NO_DATA, RunSpec
-from suites.suite import Request, Row, Suite
 
 # (t, k) -> a run each.
 SIZES = ((3, 3), (3, 5), (5, 3), (5, 5))

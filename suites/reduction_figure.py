@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
-from suites.suite import Row
+from suites.engine.suite import Row
 
 # Told apart by marker and filling: all are STDCF, whose colour they keep.
 _ATOMS = {(9, 3): "o", (6, 2): "s", (3, 2): "D", (3, 1): "^", (1, 1): "v"}

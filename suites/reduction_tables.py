@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from suites.engine.suite import Row
 from suites.small_print import provenance_notes
-from suites.suite import Row
 from suites.table import Table
 
 

@@ -4,8 +4,8 @@ import platform
 import time
 from typing import Any
 
+from suites.engine.spec import RunSpec
 from suites.provenance import provenance
-from suites.spec import RunSpec
 
 
 def header(spec: RunSpec, device: str) -> dict[str, Any]:

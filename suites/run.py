@@ -99,8 +99,8 @@ def main(
     ] = None,
 ) -> int:
     """Run what is missing of a suite, then print its table beside the published one."""
-    from suites.registry import SUITES, get_suite
-    from suites.session import Session, make_request
+    from suites.engine.registry import SUITES, get_suite
+    from suites.engine.session import Session, make_request
 
     if list_suites:
         for suite_name, title in SUITES.items():

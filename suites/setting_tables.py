@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from suites.comparisons import comparison_table
-from suites.suite import Row, Suite
+from suites.engine.suite import Row, Suite
 from suites.table import Table
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from stdcf.errors import UserError
 from suites import store
-from suites.registry import SUITES, get_suite
-from suites.suite import Row, Suite
+from suites.engine.registry import SUITES, get_suite
+from suites.engine.suite import Row, Suite
 
 
 def suites_to_show(name: str | None) -> list[Suite]:

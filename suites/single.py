@@ -11,10 +11,10 @@ from typing import Any
 from stdcf.errors import UserError
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage, full_size, itsl
-from suites.imported_model import is_import_path, source_digest
+from suites.engine.imported_model import is_import_path, source_digest
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.option_words import beta_gamma, clip_size
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
 
 # The defaults; the paper's KTH setting, cut short.
 DEFAULTS: dict[str, Any] = {

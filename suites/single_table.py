@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from suites import cells
-from suites.suite import Row
+from suites.engine.suite import Row
 from suites.table import Table
 
 

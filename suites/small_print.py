@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from suites.suite import Row
+from suites.engine.suite import Row
 
 
 def describe(rows: Sequence[Row]) -> str:

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stdcf.stages.stage import Stage, full_size, itsl
+from suites.engine.published_costs import predict_cost
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
+from suites.engine.weights import IMAGENET, KINETICS, bind
 from suites.kinetics_table3 import WEIGHT_DECAY, no_figures
-from suites.published_costs import predict_cost
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
 from suites.systems import MEMORY_BATCH, System, clip, make_spec
 from suites.table import Table
 from suites.video_tables import (
@@ -30,7 +31,6 @@ from suites.video_tables import (
     costs_of_rows,
     stage_table,
 )
-from suites.weights import IMAGENET, KINETICS, bind
 
 CLASSES = 174
 ITERATIONS = 2

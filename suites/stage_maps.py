@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from suites import kth_table2
-from suites.spec import RunSpec
-from suites.suite import Request
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 
 Map = Literal["attention", "gradcam"]
 

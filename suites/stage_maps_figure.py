@@ -7,12 +7,12 @@ from typing import Any
 
 from suites import style
 from suites.conditions import layers_of
+from suites.engine.suite import Row
 from suites.pictures import unpacked
 from suites.small_print import describe, where_and_when
 from suites.stage_maps import stage_words
 from suites.stage_maps_tables import after, stages_of
 from suites.stats import estimate
-from suites.suite import Row
 
 _SHOWN_LAYER = "stdcf"
 _LINE = 24  # characters beside a picture

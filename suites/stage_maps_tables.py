@@ -5,10 +5,10 @@ from typing import Any
 
 from suites import cells
 from suites.conditions import layers_of
+from suites.engine.suite import Row
 from suites.small_print import describe, provenance_notes
 from suites.stage_maps import stage_words
 from suites.style import layer_name
-from suites.suite import Row
 from suites.table import Table
 
 

@@ -35,7 +35,7 @@ def main(
     """Show each run of a suite: done, running, resumable or failed, and where it is."""
     from suites import store
     from suites.cluster.record import read_record
-    from suites.registry import get_suite
+    from suites.engine.registry import get_suite
 
     suite = get_suite(name)
     root = (results or store.LOCAL).expanduser().resolve()

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from suites.engine.spec import RunSpec, parse_spec
 from suites.files import write_atomically
 from suites.index import read_rows
 from suites.lease import held, held_elsewhere
-from suites.spec import RunSpec, parse_spec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHIPPED = REPOSITORY / "results" / "runs"

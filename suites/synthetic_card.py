@@ -11,8 +11,8 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.synthetic_card_tables import CONDITIONS, tables
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
+from suites.engine.suite import Row
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.suite import Row
 from suites.synthetic_card_tables import CONDITIONS, by_condition
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stdcf.stages.stage import Stage
-from suites.spec import PublishedSetting, RunSpec
-from suites.suite import Request
+from suites.engine.spec import PublishedSetting, RunSpec
+from suites.engine.suite import Request
 
 CHANNELS = 3
 SIZE = 224

@@ -2,7 +2,7 @@
 
 A task takes ``(folder, *, data_root, device, num_workers, should_stop)`` and returns the row's
 fields beyond `row_header.header`, "status" and "reason" among them. What it raises becomes a row as
-in `suites.worker`. A row may have "summary", the line that the display shows when the run ended.
+in `suites.engine.worker`. A row may have "summary", the line that the display shows when the run ended.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 from stdcf.errors import UserError
 
 TASKS: dict[str, str] = {
-    "train": "suites.execute:train",
+    "train": "suites.engine.train:train",
     "capacity": "suites.capacity_task:measure",
     "gpu_cap": "suites.gpu_memory_task:hold",
     "gpu_compiled": "suites.gpu_throughput_task:measure_compiled",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from suites import conditions
 from suites.conditions import Condition, full_network
+from suites.engine.spec import RunSpec
+from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
-from suites.spec import RunSpec
-from suites.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.tempo_sweep_tables import NETWORKS, TEMPI, tables
 
 

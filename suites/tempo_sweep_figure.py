@@ -5,9 +5,9 @@ from pathlib import Path
 
 from suites import style
 from suites.conditions import layers_of, under
+from suites.engine.suite import Row
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.suite import Row
 from suites.tempo_sweep_tables import NETWORKS, TEMPI
 
 _LINES = {1: ":", 2: "--", 4: "-"}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from suites import cells
 from suites.conditions import layers_of, under
+from suites.engine.suite import Row
 from suites.small_print import describe, provenance_notes
 from suites.style import layer_name
-from suites.suite import Row
 from suites.table import Table
 
 TEMPI = (0.5, 1.0, 2.0, 4.0)

@@ -14,8 +14,8 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
-from suites.spec import RunSpec
-from suites.suite import Request, Row, Suite
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row, Suite
 from suites.tr_mnist_tables import EQUAL_PARAMS, LINES, Line, tables
 
 # Few, so that filters limit what is given back: the quick profile's first seed has regular filters
@@ -109,7 +109,7 @@ def widened(
 ) -> list[int]:
     """The widths, all one number, nearest to the regular layer's parameters at `model_options`'."""
     # Here, so that tables and figures need no torch.
-    from suites.catalog import build
+    from suites.engine.catalog import build
 
     def params(layer: str, options: Mapping[str, Any], widths: Sequence[int]) -> int:
         model = build(

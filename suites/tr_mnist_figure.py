@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from suites import style
+from suites.engine.suite import Row
 from suites.pictures import unpacked
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.suite import Row
 from suites.tr_mnist_tables import EQUAL_WIDTH, LINES, of, paper_db
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
-from suites.execute import build_model, open_data
+from suites.engine.train import build_model, open_data
 from suites.pictures import packed
 from suites.store import RunFolder
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from stdcf.errors import UserError
 from stdcf.stages.stage import Dilation
 from stdcf.whole_file import whole_file
-from suites.spec import parse_spec
-from suites.weights import FOLDER
+from suites.engine.spec import parse_spec
+from suites.engine.weights import FOLDER
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -199,7 +199,7 @@ def _options(network: Network) -> Mapping[str, Any]:
     """The data set's options, its defaults among them."""
     import inspect
 
-    from suites.catalog import DATASETS
+    from suites.engine.catalog import DATASETS
 
     parameters = inspect.signature(DATASETS[network.dataset]).parameters.values()
     return {p.name: p.default for p in parameters} | dict(network.dataset_options)

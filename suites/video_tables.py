@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from suites import cells
+from suites.engine.published_costs import Cost, cost_of_row
+from suites.engine.suite import Row
 from suites.published import number, published
-from suites.published_costs import Cost, cost_of_row
 from suites.small_print import describe, provenance_notes
-from suites.suite import Row
 from suites.systems import SIZE, clip
 from suites.table import Table
 
@@ -69,7 +69,7 @@ class PublishedTable:
 
 def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = False) -> Table:
     """Top-1 and top-5 of whole videos. extra: what each run started from."""
-    from suites.weights import describe as origin
+    from suites.engine.weights import describe as origin
 
     body = []
     for line in table.lines:

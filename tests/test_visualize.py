@@ -67,7 +67,7 @@ def test_a_channel_that_is_constant_counts_for_nothing() -> None:
 @pytest.mark.parametrize("layer", ["regular", "stdcf"])
 def test_swapped_atoms_see_the_same_moments(layer: str) -> None:
     """§2.1.2: what dilation 2 sees at tempo 1, dilation 1 sees at tempo 2, up to the time pool."""
-    from suites.catalog import LAYERS
+    from suites.engine.catalog import LAYERS
 
     torch.manual_seed(0)
     model = create_model("kth_cnn", conv=LAYERS[layer], num_classes=3, in_channels=1).eval()

@@ -13,12 +13,12 @@ from suites.cluster.code_version import code_version
 from suites.cluster.record import ARRAYS
 from suites.cluster.run import requests_for
 from suites.cluster.submit import MANY_JOBS, Request
-from suites.estimates import ClipFacts, Estimates
-from suites.spec import RunSpec
+from suites.engine.estimates import ClipFacts, Estimates
+from suites.engine.spec import RunSpec
 from suites.table import Table
 
 if TYPE_CHECKING:
-    from suites.session import Session
+    from suites.engine.session import Session
 
 # Where no SLURM says otherwise: its own default.
 _ARRAY_LIMIT = 1001
@@ -131,6 +131,6 @@ def _array_limit(profile: ClusterProfile) -> int:
 
 
 def _is_done(results: Path, spec: RunSpec) -> bool:
-    from suites.plan_table import state
+    from suites.engine.dry_run import state
 
     return state(results, spec) == "done"

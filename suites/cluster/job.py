@@ -18,9 +18,9 @@ from slurm.memory import oom_kills
 from suites import cluster_attempts as book
 from suites.cluster.code_version import code_version
 from suites.cluster.ends import log_of, record_end, write_row
-from suites.runner import Job, crash_row
+from suites.engine.runner import Job, crash_row
+from suites.engine.worker import EXIT_FAILED, EXIT_STOPPED
 from suites.store import Claimed, RunFolder
-from suites.worker import EXIT_FAILED, EXIT_STOPPED
 
 _POLL_SECONDS = 0.1
 # An earlier start of this job on another machine, cut off from the controller, may hold the run.
@@ -137,7 +137,14 @@ class RunOnCluster:
     def _start(self, job: SlurmJob, local: Job, keep_open: list[int]) -> subprocess.Popen:
         spec = local.spec
         device = self.device if self.device == "cpu" else f"{self.device}:{job.local_rank}"
-        command = [sys.executable, "-m", "suites.worker", str(self.folder), "--device", device]
+        command = [
+            sys.executable,
+            "-m",
+            "suites.engine.worker",
+            str(self.folder),
+            "--device",
+            device,
+        ]
         command += ["--rank", str(job.rank), "--claimed", "--die-with", str(os.getpid())]
         command += ["--num-workers", str(self.num_workers)]
         if self.data_root is not None:

@@ -5,8 +5,8 @@ import math
 from slurm.profile import ClusterProfile
 from slurm.resources import Resources
 from stdcf.errors import UserError
-from suites.estimates import ClipFacts, Estimates
-from suites.spec import RunSpec
+from suites.engine.estimates import ClipFacts, Estimates
+from suites.engine.spec import RunSpec
 
 # Python, torch and the data set's lists; on CUDA its libraries too.
 _BASE_MIB = {"cpu": 1024, "cuda": 4096}

@@ -21,8 +21,8 @@ from suites.cluster.submit import Request, Sent, confirm_many, send, submitting
 from suites.store import RunFolder
 
 if TYPE_CHECKING:
-    from suites.session import Session
-    from suites.spec import RunSpec
+    from suites.engine.session import Session
+    from suites.engine.spec import RunSpec
 
 PROFILE_FILE = "cluster.toml"
 # A run that had too little host memory gets so much more of it.
@@ -132,7 +132,7 @@ def requests_for(
         rows: of the runs' earlier submissions, if there were any.
     """
     from suites.cluster.resources import expected_time_limits, resources_for
-    from suites.estimates import Estimates
+    from suites.engine.estimates import Estimates
 
     estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)
     requests = []
@@ -160,7 +160,7 @@ def _wait(session: "Session", folders: Sequence[RunFolder]) -> None:
     Raises:
         KeyboardInterrupt: on Ctrl-C; the jobs go on.
     """
-    from suites.display import describe_end
+    from suites.engine.progress import describe_end
 
     shown = {folder.path for folder in folders if folder.is_done()}
     try:

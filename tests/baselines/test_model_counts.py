@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
 from stdcf.complexity import _copy, _macs
-from suites.catalog import MODELS, build
+from suites.engine.catalog import MODELS, build
 
 RESNET50_FEATURES = 25_557_032 - 2049 * 1000
 HEAD = 2049 * 400
@@ -143,6 +143,6 @@ def test_every_model_is_in_the_catalog() -> None:
 
 
 def test_importing_the_catalog_imports_no_model_library() -> None:
-    code = "import sys, suites.catalog; print({'timm', 'torchvision'} & sys.modules.keys())"
+    code = "import sys, suites.engine.catalog; print({'timm', 'torchvision'} & sys.modules.keys())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

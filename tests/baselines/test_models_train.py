@@ -14,7 +14,7 @@ from stdcf.errors import UserError
 from stdcf.memory import predict_peak
 from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
-from suites.catalog import build
+from suites.engine.catalog import build
 
 FLAT = ("tsn_r50", "trn_r50", "tsm_r50", "tin_r50")
 DEEP = ("r2plus1d_34", "slowfast_r50_8x8", "i3d_r50", "i3d_gcn_r50")

@@ -19,7 +19,7 @@ from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from stdcf.stages.stage import itsl
 from stdcf.training.step import Numerics
-from suites.catalog import load_dataset
+from suites.engine.catalog import load_dataset
 
 LOSSLESS = Codec("libx264", {"crf": "1", "preset": "ultrafast"})
 AMOUNT = generate.Amount(classes=4, train=2, test=1, frames=70, size=(64, 84))

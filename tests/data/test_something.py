@@ -14,7 +14,7 @@ from stdcf.data.sets import something
 from stdcf.data.tools import generate
 from stdcf.data.tools.verify import Fault, find_faults
 from stdcf.errors import UserError
-from suites.catalog import load_dataset
+from suites.engine.catalog import load_dataset
 
 AMOUNT = generate.Amount(classes=4, train=2, test=1, frames=24, size=(64, 84))
 SMALL = {"crop": 56, "short_side": [64, 80], "test_crop": 56, "test_short_side": 64}

@@ -9,7 +9,7 @@ from baselines.layers import Rank1Conv3d
 from stdcf import STDCFConv3d, set_dilation
 from stdcf.errors import UserError
 from stdcf.models import create_model
-from suites.catalog import build
+from suites.engine.catalog import build
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
 by_layer = pytest.mark.parametrize("layer", LAYERS)

@@ -18,7 +18,7 @@ from stdcf import STDCFConv3d
 from stdcf.errors import UserError
 from stdcf.models import create_model
 from stdcf.models.inflate import imagenet_weights
-from suites.catalog import build
+from suites.engine.catalog import build
 
 
 @pytest.fixture(scope="module")

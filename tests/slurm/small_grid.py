@@ -5,9 +5,9 @@ from typing import Any
 
 import suites.kth_table2 as module
 from suites.cli import run
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.run import app
-from suites.spec import RunSpec
-from suites.suite import Request
 
 _specs = module.specs
 

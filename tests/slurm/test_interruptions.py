@@ -72,7 +72,7 @@ def test_cancelled_and_killed_runs_say_so_and_are_sent_again(grid: Any) -> None:
     array = grid.job(0).partition("_")[0]
     grid.lab.ask("scancel", f"{array}_3", f"{array}_0")
     grid.wait_for_training(1)
-    (worker,) = [p for p in processes_of(grid.job(1)) if b"suites.worker" in _command(p)]
+    (worker,) = [p for p in processes_of(grid.job(1)) if b"suites.engine.worker" in _command(p)]
     os.kill(worker, signal.SIGKILL)
     grid.wait_for_training(2)
     for process in processes_of(grid.job(2)):

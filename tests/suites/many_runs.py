@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import full_size, itsl
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
 
 SEEDS = 25
 EPOCHS = 10

@@ -8,10 +8,10 @@ import pytest
 from stdcf.errors import UserError
 from stdcf.stages.stage import total_cost
 from suites import atoms_ablation, itsl_ablation
-from suites.catalog import build
 from suites.comparisons import comparison_table
-from suites.spec import RunSpec
-from suites.suite import Request
+from suites.engine.catalog import build
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.table import Table
 
 REQUEST = Request("paper", "weizmann", epochs=10)

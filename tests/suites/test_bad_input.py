@@ -8,7 +8,7 @@ import pytest
 
 from stdcf.errors import UserError
 from suites import plot, report, run, status
-from suites.catalog import build, load_dataset
+from suites.engine.catalog import build, load_dataset
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -12,9 +12,9 @@ from suites import capacity_task
 from suites.capacity import SUITE, specs
 from suites.capacity_tables import freedom
 from suites.capacity_task import FAMILIES, compose, draw, jacobian_rank, rank1_error
-from suites.catalog import load_dataset
+from suites.engine.catalog import load_dataset
+from suites.engine.suite import Request
 from suites.store import RunFolder
-from suites.suite import Request
 
 
 @pytest.fixture(scope="module")

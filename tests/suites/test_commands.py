@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from suites import doctor, kth_table2, report, run, status
+from suites.engine.registry import SUITES
+from suites.engine.suite import Request
 from suites.figures_common import COMMON
-from suites.registry import SUITES
 from suites.store import REPOSITORY, RunFolder, run_folders
-from suites.suite import Request
 from suites.table import from_csv, from_json
 
 COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "worker")

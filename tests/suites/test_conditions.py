@@ -12,13 +12,14 @@ import torch
 from stdcf import set_dilation
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import load_checkpoint
-from suites import kth_table1, kth_table2, kth_tempo, tempo_sweep, trained
+from suites import kth_table1, kth_table2, kth_tempo, tempo_sweep
 from suites.conditions_task import measure
-from suites.execute import build_model, open_data
+from suites.engine import trained
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request, Row
+from suites.engine.train import build_model, open_data
 from suites.pictures import unpacked
-from suites.spec import RunSpec
 from suites.store import RunFolder
-from suites.suite import Request, Row
 from suites.table import Table
 
 MODULES = {"kth_table1": kth_table1, "kth_tempo": kth_tempo, "tempo_sweep": tempo_sweep}
@@ -92,7 +93,7 @@ def test_the_sweep_matches_dilation_and_tempo() -> None:
 
 def small(spec: RunSpec, root: Path, results: Path, **changes: Any) -> RunFolder:
     """The run on a few small clips, for one epoch."""
-    from suites.catalog import load_dataset
+    from suites.engine.catalog import load_dataset
 
     data = load_dataset("video_folder", str(root), **SMALL)
     own = {"dataset": "video_folder", "dataset_options": SMALL, "manifest": data.manifest}

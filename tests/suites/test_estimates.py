@@ -2,12 +2,12 @@
 
 import pytest
 
-from suites import estimates as module
 from suites import kth_table2
-from suites.estimates import ClipFacts, Estimates
-from suites.execute import predicted_peak
-from suites.spec import RunSpec
-from suites.suite import Request
+from suites.engine import estimates as module
+from suites.engine.estimates import ClipFacts, Estimates
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
+from suites.engine.train import predicted_peak
 
 FACTS = ClipFacts((1, 8, 30, 40), classes=6, train_clips=24, test_passes=6)
 

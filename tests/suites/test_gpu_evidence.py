@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from suites import gpu_memory_task, gpu_throughput_task
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.gpu_evidence import FACTORS, SUITE, specs
 from suites.gpu_evidence_cases import Case, case, every_saver, others, table2, table3
 from suites.gpu_evidence_tables import tables
 from suites.gpu_machine_task import measure as measure_machine
-from suites.spec import RunSpec
 from suites.store import RunFolder
-from suites.suite import Request
 
 GIB = 2**30
 

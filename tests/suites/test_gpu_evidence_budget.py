@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from suites import gpu_evidence, results, run, runner, session
+from suites import gpu_evidence, results, run
+from suites.engine import runner, session
+from suites.engine.suite import Request
+from suites.engine.worker import EXIT_STOPPED
 from suites.gpu_evidence_tables import ITEMS, item
 from suites.store import RunFolder
-from suites.suite import Request
-from suites.worker import EXIT_STOPPED
 
 START_SECONDS = 8.0
 SECONDS = {"gpu_machine": 6, "gpu_compiled": 60, "gpu_throughput": 15}

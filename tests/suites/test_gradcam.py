@@ -13,13 +13,13 @@ from torch import Tensor
 from stdcf.errors import UserError
 from stdcf.models import create_model
 from suites import kinetics_gradcam
-from suites.execute import train
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import Request
+from suites.engine.train import train
 from suites.gradcam import gradcam
 from suites.pictures import unpacked
-from suites.spec import NO_DATA, RunSpec
 from suites.stage_maps_task import LAST_MAP
 from suites.store import RunFolder
-from suites.suite import Request
 from suites.video_maps_task import measure, names_of
 from suites.video_networks import Network, clip_of, network_of
 
@@ -63,7 +63,7 @@ def test_a_missing_captum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def run(video_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of ITSL on a few small clips."""
-    from suites.catalog import load_dataset
+    from suites.engine.catalog import load_dataset
 
     (spec,) = (
         spec

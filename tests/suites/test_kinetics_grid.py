@@ -5,12 +5,12 @@ from itertools import product
 import pytest
 
 from stdcf.stages.stage import full_size, itsl
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.gpu_hours import gpu_hours
 from suites.grid_points import GIB, points
 from suites.kinetics_grid import specs
 from suites.kinetics_grid_tables import CLIP, TEST_CLIP, Predictor, plan, tables
-from suites.spec import RunSpec
-from suites.suite import Request
 
 PAPER = Request(profile="paper", dataset="kinetics400")
 MANIFEST = "ab" * 32
@@ -98,7 +98,7 @@ def small(mode: str) -> RunSpec:
 def test_dilation_changes_no_peak():
     """Why the plan predicts each pair once."""
     from stdcf.memory.predict import predict_stages
-    from suites.execute import build_model
+    from suites.engine.train import build_model
 
     peaks = []
     for mode in ("itsl_e1_b2_g2", "itsl_e1_b2_g2_plain"):

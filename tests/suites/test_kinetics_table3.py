@@ -7,11 +7,11 @@ import pytest
 
 from stdcf.errors import UserError
 from suites import kinetics_table3
+from suites.engine.session import make_request
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.kinetics_table3 import CLASSES, PROFILES, TABLE, specs, tables
 from suites.published import published
-from suites.session import make_request
-from suites.spec import RunSpec
-from suites.suite import Request
 
 PAPER = Request(profile="paper", dataset="kinetics400")
 MANIFEST = "ab" * 32

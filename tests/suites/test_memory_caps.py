@@ -10,11 +10,11 @@ from stdcf.memory.predict import Predictor
 from stdcf.models import create_model
 from stdcf.stages.stage import total_cost
 from suites import run, style
-from suites.catalog import layer_by_name
+from suites.engine.catalog import layer_by_name
+from suites.engine.suite import Request
 from suites.memory_caps import ATOMS, PROFILES, SUITE
 from suites.memory_caps_task import _predicted
 from suites.memory_caps_ways import LARGEST_BATCH, TECHNIQUES, TRAINED, Network, in_suite_order
-from suites.suite import Request
 
 MIB, GIB = 2**20, 2**30
 

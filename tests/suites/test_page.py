@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from suites import report, store
+from suites.engine.spec import parse_spec
 from suites.page_data import runs_json
-from suites.spec import parse_spec
 
 PAGE = runpy.run_path(str(Path(__file__).with_name("hostile_page.py")))
 

@@ -13,9 +13,9 @@ import pytest
 
 from stdcf.errors import UserError
 from suites import archive, intake, results, store
+from suites.engine.spec import parse_spec
 from suites.index import read_rows
 from suites.intake import verify
-from suites.spec import parse_spec
 from suites.store import RunFolder
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from stdcf.stages.stage import full_size
-from suites import kth_table2, run, runner, session
+from suites import kth_table2, run
+from suites.engine import runner, session
+from suites.engine.suite import Request
 from suites.store import RunFolder, run_folders
-from suites.suite import Request
 
 # Python reads this at its start: it notes every result.json that a process puts into its place.
 NOTE_RESULTS = """

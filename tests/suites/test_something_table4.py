@@ -8,13 +8,14 @@ import torch
 
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import save_checkpoint
-from suites import kinetics_table3, something_table4, weights
-from suites.catalog import build
+from suites import kinetics_table3, something_table4
+from suites.engine import weights
+from suites.engine.catalog import build
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
 from suites.published import published
 from suites.something_table4 import SUITE, TABLE, specs
-from suites.spec import RunSpec
 from suites.store import RunFolder
-from suites.suite import Request
 
 PAPER = Request(profile="paper", dataset="something_v1")
 MANIFEST = "ab" * 32

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl
-from suites.spec import PublishedSetting, RunSpec, parse_spec
+from suites.engine.spec import PublishedSetting, RunSpec, parse_spec
 
 BASE: dict[str, Any] = {
     "suite": "kth_table2",

@@ -12,12 +12,12 @@ from stdcf.data.clips.loader import batches
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.visualize import outputs_of, share_on_motion
 from suites import kth_attention, kth_table2
-from suites.execute import build_model, open_data
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Request
+from suites.engine.train import build_model, open_data
 from suites.pictures import unpacked
-from suites.spec import RunSpec
 from suites.stage_maps_task import LAST_MAP, TOP, lively, measure
 from suites.store import RunFolder
-from suites.suite import Request
 
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 
@@ -28,7 +28,7 @@ def request(**changes: Any) -> Request:
 
 def small(spec: RunSpec, root: Path, results: Path) -> RunFolder:
     """The run on a few small clips, one epoch a stage."""
-    from suites.catalog import load_dataset
+    from suites.engine.catalog import load_dataset
 
     data = load_dataset("video_folder", str(root), **SMALL)
     own: dict[str, Any] = {"dataset": "video_folder", "dataset_options": SMALL}

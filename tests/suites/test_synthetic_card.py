@@ -9,10 +9,10 @@ from scipy import stats as scipy_stats
 
 from stdcf.data.sets import synthetic_actions
 from suites import plot, report, run, status, synthetic_card
-from suites.session import Session, make_request
+from suites.engine.session import Session, make_request
+from suites.engine.suite import Request
 from suites.settings import by_setting
 from suites.store import run_folders
-from suites.suite import Request
 from suites.synthetic_card_figure import draw
 from suites.synthetic_card_tables import tables
 

@@ -14,9 +14,9 @@ from stdcf.data.sets.tr_mnist import MovingDigits, load
 from stdcf.errors import UserError
 from stdcf.training.trainer import Stopped
 from suites import tr_mnist_task
-from suites.catalog import build
+from suites.engine.catalog import build
+from suites.engine.suite import Request
 from suites.store import RunFolder
-from suites.suite import Request
 from suites.tr_mnist import SUITE, specs, widened
 from suites.tr_mnist_figure import frames
 from suites.tr_mnist_task import psnr_db

@@ -1,7 +1,7 @@
 """Runners and workers that start within milliseconds, for tests that kill hundreds of them.
 
 A process that has imported everything once; each command of ours is a fork of it, and each worker
-a fork of its runner, where `suites.runner` would start a new Python. Its suite is that of
+a fork of its runner, where `suites.engine.runner` would start a new Python. Its suite is that of
 small_run.py with an eighth of the clips, and rows hold no predictions, which cost seconds and
 follow from the spec alone. All else is the code itself.
 Started with a folder of videos; one JSON a line says what to do:
@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import suites.cluster_attempts
-import suites.execute
+import suites.engine.train
 import suites.kth_table2
 import suites.row_header
 import suites.run
-from suites import runner, worker
 from suites.cli import run
+from suites.engine import runner, worker
 from suites.store import RunFolder
 
 SMALL_RUN = runpy.run_path(str(Path(__file__).with_name("small_run.py")))
@@ -113,7 +113,7 @@ def start_worker(job: runner.Job, device: str, data_root: str | None) -> Forked:
         if "NOTES" in os.environ:
             _note_rows(Path(os.environ["NOTES"]))
         if os.environ.get("CUDA_ERROR") == job.spec.layer:
-            suites.execute.Trainer = no_gpu  # type: ignore[assignment,misc]
+            suites.engine.train.Trainer = no_gpu  # type: ignore[assignment,misc]
         sys.argv = ["worker", *arguments]
         return worker.main()
 
@@ -179,7 +179,7 @@ def main() -> None:
         setattr(SMALL_RUN["module"], name, value)
     suites.kth_table2.SUITE = replace(suites.kth_table2.SUITE, dataset_options=dataset_options)
     suites.kth_table2.dataset_options = dataset_options  # type: ignore[assignment]
-    suites.execute.predictions = lambda *_: {}
+    suites.engine.train.predictions = lambda *_: {}
     runner._start = start_worker  # type: ignore[assignment]
     runner._POLL_SECONDS = 0.02
     runner._CLAIM_RETRY_SECONDS = 0.1

@@ -11,7 +11,7 @@ from torch import nn
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import save_checkpoint
 from stdcf.training.transfer import head_names, load_with_new_head, read_weights
-from suites.catalog import build
+from suites.engine.catalog import build
 
 ATOMS = {"num_spatial_atoms": 2, "num_temporal_atoms": 2}
 

@@ -11,16 +11,16 @@ from rich.progress import Progress
 
 from stdcf.errors import UserError
 from suites import store
-from suites.display import RunDisplay
+from suites.engine.progress import RunDisplay
+from suites.engine.runner import default_workers, make_jobs, run_missing
+from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.suite import Request, Suite
+from suites.engine.weights import check_reachable
 from suites.option_words import name_and_value
-from suites.runner import default_workers, make_jobs, run_missing
-from suites.spec import NO_DATA, RunSpec
-from suites.suite import Request, Suite
 from suites.units import parse_bytes
-from suites.weights import check_reachable
 
 if TYPE_CHECKING:
-    from suites.estimates import ClipFacts
+    from suites.engine.estimates import ClipFacts
 
 UNKNOWN_MANIFEST = "unknown"
 # Of a budget that holds for all, what is kept for the tables and the archive.
@@ -127,8 +127,8 @@ def _checked_device(device: str) -> str:
 
 def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
     """Builds each model once, so that a wrong option is said now and not by every run."""
-    from suites.catalog import LAYERS
-    from suites.execute import build_model
+    from suites.engine.catalog import LAYERS
+    from suites.engine.train import build_model
 
     for layer in request.layer_options:
         if layer not in {spec.layer for spec in specs}:
@@ -221,8 +221,8 @@ class Session:
 
     def _prepare(self, options: Mapping[str, Any]) -> tuple[str, list[str]]:
         """The data set's manifest and notes with these options, made or decoded where missing."""
-        from suites.catalog import load_dataset
-        from suites.estimates import facts_of
+        from suites.engine.catalog import load_dataset
+        from suites.engine.estimates import facts_of
 
         on_terminal = self.console.is_terminal
         with Progress(console=self.console, transient=True, disable=not on_terminal) as progress:
@@ -243,7 +243,7 @@ class Session:
 
     def facts(self, spec: RunSpec) -> "ClipFacts | None":
         """What its clips make a run cost; assumed where they are not open, None without any."""
-        from suites.estimates import assumed_facts
+        from suites.engine.estimates import assumed_facts
 
         if spec.dataset == NO_DATA:
             return None
@@ -299,7 +299,7 @@ class Session:
 
     def print_plan(self) -> None:
         """What would run, and how much computation each run is."""
-        from suites.plan_table import plan_table
+        from suites.engine.dry_run import plan_table
 
         plan_table(self.suite, self.specs, self.results).print()
         for table in self.suite.plan(self.specs) if self.suite.plan else ():

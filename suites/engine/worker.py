@@ -1,4 +1,4 @@
-"""One run in one process: ``python -m suites.worker FOLDER``; the runner starts these.
+"""One run in one process: ``python -m suites.engine.worker FOLDER``; the runner starts these.
 
 Whatever happens to it ends as a row, or leaves a checkpoint from which the next worker goes on.
 Several folders are run one after the other, for runs that are shorter than a process's start.

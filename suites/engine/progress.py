@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from suites.runner import Job
-from suites.spec import RunSpec
+from suites.engine.runner import Job
+from suites.engine.spec import RunSpec
 
 
 class RunDisplay:

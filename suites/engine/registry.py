@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from stdcf.errors import UserError
-from suites.suite import Suite
+from suites.engine.suite import Suite
 
 SUITES: dict[str, str] = {
     "kth_tempo": "Figure 3: clips twice as fast as in training, with and without swapped atoms",

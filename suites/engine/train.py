@@ -20,12 +20,12 @@ from stdcf.training.distributed import joined
 from stdcf.training.history import Progress
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Trainer
-from suites import weights
 from suites.any_model import build_any
-from suites.catalog import load_dataset
+from suites.engine import weights
+from suites.engine.catalog import load_dataset
+from suites.engine.published_costs import predict_cost
+from suites.engine.spec import RunSpec
 from suites.files import write_atomically
-from suites.published_costs import predict_cost
-from suites.spec import RunSpec
 from suites.store import RunFolder
 
 CLASSES_FILE = "classes.txt"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdcf.stages.stage import total_cost
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Suite
 from suites.store import RunFolder
-from suites.suite import Suite
 from suites.table import Table
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stdcf.errors import UserError
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
 from suites.store import RunFolder, run_folders
 from suites.systems import CHANNELS
 
@@ -63,7 +63,7 @@ def start(model: "nn.Module", spec: RunSpec, results: Path, num_classes: int) ->
     if spec.starts_from is None:
         return None
     from stdcf.training.transfer import head_names, load_with_new_head, read_weights
-    from suites.execute import build_model
+    from suites.engine.train import build_model
 
     origin, _, digest = spec.starts_from.partition(":")
     file = next((f for f in _candidates(spec, results) if _sha256(f) == digest), None)
@@ -85,7 +85,7 @@ def _from_imagenet(
 ) -> "dict[str, Tensor]":
     import torch
 
-    from suites.execute import build_model
+    from suites.engine.train import build_model
 
     options = {**spec.model_options, "pretrained": True if file is None else str(file)}
     pretrained = spec.model_copy(update={"model_options": options})

@@ -70,7 +70,7 @@ class RunSpec(BaseModel):
         ranks: processes that train it together, a device each; batch_size is of all of them.
         sync_batchnorm: batch normalisation over the batch of all ranks, not over each one's part.
         starts_from: where all weights but the classifier's come from, "imagenet" or "kinetics400",
-            with the SHA-256 of the file (see `suites.weights`); None: they are drawn.
+            with the SHA-256 of the file (see `suites.engine.weights`); None: they are drawn.
         published: adds columns to the row and changes nothing else.
     """
 

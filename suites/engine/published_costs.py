@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from suites.spec import RunSpec
-from suites.suite import Row
+from suites.engine.spec import RunSpec
+from suites.engine.suite import Row
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def predict_cost(spec: RunSpec) -> Cost:
 
     from stdcf.complexity import count
     from stdcf.memory.predict import predict_stages
-    from suites.execute import build_model
+    from suites.engine.train import build_model
 
     published = spec.published
     assert published is not None, "only a run beside a published one has such a setting"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
 from suites.table import Table
 
 Row = Mapping[str, Any]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stdcf.stages.stage import total_cost
-from suites.spec import RunSpec
+from suites.engine.spec import RunSpec
+from suites.engine.worker import EXIT_CLAIMED, EXIT_STOPPED
 from suites.store import RunFolder
-from suites.worker import EXIT_CLAIMED, EXIT_STOPPED
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 60.0
@@ -109,7 +109,7 @@ def run_missing(
 
 def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
     folders = [str(one.folder.path) for one in (job, *job.followers)]
-    command = [sys.executable, "-m", "suites.worker", *folders, "--device", device]
+    command = [sys.executable, "-m", "suites.engine.worker", *folders, "--device", device]
     command += ["--die-with", str(os.getpid())]
     if data_root is not None:
         command += ["--data-root", data_root]
