@@ -10,7 +10,7 @@ from stdcf.convert import fit_atoms
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.trainer import Stopped
 from suites.engine import train as execute
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 T, K = 3, 3
 # Singular values below this share of the largest count as none, in float64.

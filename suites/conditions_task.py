@@ -10,8 +10,8 @@ from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
 from suites.conditions import Condition
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.trained import train_or_adopt
-from suites.store import RunFolder
 
 
 def measure(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import store
 from suites.comparisons import p_text
-from suites.index import read_rows
+from suites.engine.store import folder as store
+from suites.engine.store.index import read_rows
 from suites.stats import Comparison, holm, paired, unpaired
 from suites.table import Table
 

@@ -60,7 +60,7 @@ def _package(package: str, remedy: str) -> tuple[bool, str, str]:
 
 
 def _machine() -> Iterator[tuple[bool, str, str]]:
-    from suites.provenance import cpu_name
+    from suites.engine.store.provenance import cpu_name
 
     yield True, "cpu", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
     try:
@@ -79,7 +79,7 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
 
 def _folders() -> Iterator[tuple[bool, str, str]]:
     from stdcf.data.frames.cache import default_cache_dir
-    from suites.store import LOCAL
+    from suites.engine.store.folder import LOCAL
 
     for what, folder, remedy in (
         ("results", LOCAL, "give --results"),

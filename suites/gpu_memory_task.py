@@ -16,8 +16,8 @@ from stdcf.memory.cap import is_out_of_memory
 from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.trainer import Stopped
 from suites.any_model import build_any
+from suites.engine.store.folder import RunFolder
 from suites.gpu_evidence_cases import Case
-from suites.store import RunFolder
 
 # What of the card a batch that fills it may take by extrapolation, and where that is too much.
 _FILL = (0.95, 0.85, 0.75)

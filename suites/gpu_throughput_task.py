@@ -13,11 +13,11 @@ from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
 from stdcf.training.trainer import Stopped
+from suites.engine.store.folder import RunFolder
 from suites.gpu_evidence_cases import Case
 from suites.gpu_machine_task import spread
 from suites.gpu_memory_task import build_case, stage_of, step_arguments
 from suites.interleaved import Contender, run_rounds
-from suites.store import RunFolder
 
 # Of a network's scores against float64: cuDNN's float32 products have TF32's ten bits by default.
 _BOUNDS = {"float32": 0.02, "compiled": 0.02, "bfloat16": 0.05}

@@ -17,9 +17,9 @@ from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
 from suites.any_model import build_any
+from suites.engine.store.folder import RunFolder
 from suites.memory_caps_ways import CAPS_GIB, GIB, NETWORKS, TECHNIQUES, Network, schedule_of
 from suites.planning import Planner
-from suites.store import RunFolder
 
 
 def measure(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import store
 from suites.drawing import Setting, draw_settings, drawn
 from suites.engine.registry import SUITES
+from suites.engine.store import folder as store
 from suites.engine.suite import Row
 from suites.figures_common import COMMON
 from suites.files import write_atomically

@@ -23,8 +23,8 @@ def main(
 
     What is drawn already, of the same rows, stays as it is.
     """
-    from suites import store
     from suites.drawing import Setting, draw_settings
+    from suites.engine.store import folder as store
     from suites.settings import by_setting, suites_to_show
 
     folder = (out or (results or store.LOCAL) / "figures").expanduser().resolve()

@@ -96,7 +96,7 @@ def measured(
 
 
 def _show(rows: list[Count], what: str) -> None:
-    from suites.provenance import device_name, versions
+    from suites.engine.store.provenance import device_name, versions
     from suites.table import Table
 
     found = {name: n_bytes for name, n_bytes, _ in rows}

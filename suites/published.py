@@ -3,7 +3,7 @@
 import csv
 from functools import cache
 
-from suites.store import PUBLISHED
+from suites.engine.store.folder import PUBLISHED
 
 
 @cache

@@ -10,7 +10,7 @@ from torch import nn
 from stdcf.complexity import count
 from stdcf.layers import STDCFConv3d
 from stdcf.training.trainer import Stopped
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 
 def measure(

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites.store import Claimed, RunFolder
+from suites.engine.store.folder import Claimed, RunFolder
 
 
 def remove(folders: Sequence[Path]) -> list[Path]:

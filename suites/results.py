@@ -27,7 +27,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def _root(results: Path | None, *, must_exist: bool = True) -> Path:
-    from suites import store
+    from suites.engine.store import folder as store
 
     root = (results or store.LOCAL).expanduser().resolve()
     if must_exist and results is not None and not root.is_dir():
@@ -36,7 +36,7 @@ def _root(results: Path | None, *, must_exist: bool = True) -> Path:
 
 
 def _rows(root: Path, **wanted: str | None) -> list[dict[str, Any]]:
-    from suites import store
+    from suites.engine.store import folder as store
 
     return [
         row
@@ -191,9 +191,9 @@ def export_runs(
     status: Status = None,
 ) -> int:
     """Put ended runs of a results folder into one file, with a hash of each of their files."""
-    from suites.archive import write_archive
-    from suites.index import read_rows
-    from suites.store import check_writable
+    from suites.engine.store.archive import write_archive
+    from suites.engine.store.folder import check_writable
+    from suites.engine.store.index import read_rows
 
     root = _root(results)
     target = file.expanduser().resolve()
@@ -240,8 +240,8 @@ def merge(
 
 
 def _take(sources: Iterable[Path], root: Path, replace: bool) -> int:
-    from suites import store
-    from suites.intake import install, runs_in, verify
+    from suites.engine.store import folder as store
+    from suites.engine.store.intake import install, runs_in, verify
 
     store.check_writable(root)
     outcomes: Counter[str] = Counter()

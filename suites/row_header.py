@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from suites.engine.spec import RunSpec
-from suites.provenance import provenance
+from suites.engine.store.provenance import provenance
 
 
 def header(spec: RunSpec, device: str) -> dict[str, Any]:

@@ -168,8 +168,8 @@ def main(
 
 
 def _archive_file(file: Path, *, local: bool) -> Path:
-    from suites.archive import SUFFIXES
-    from suites.store import check_writable
+    from suites.engine.store.archive import SUFFIXES
+    from suites.engine.store.folder import check_writable
 
     if not local:
         raise UserError("--archive is for --executor local; suites.results export does it later")

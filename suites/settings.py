@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdcf.errors import UserError
-from suites import store
 from suites.engine.registry import SUITES, get_suite
+from suites.engine.store import folder as store
 from suites.engine.suite import Row, Suite
 
 

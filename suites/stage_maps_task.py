@@ -13,10 +13,10 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, share_on_motion
+from suites.engine.store.folder import RunFolder
 from suites.engine.trained import Trained, train_or_adopt
 from suites.gradcam import gradcam
 from suites.pictures import packed
-from suites.store import RunFolder
 
 # Of clips that are drawn, of the first seed alone.
 PICTURES = 2

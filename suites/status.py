@@ -9,7 +9,7 @@ import typer
 
 from stdcf.errors import UserError
 from suites.cli import EXIT_USER_ERROR, new_app, run
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 app = new_app("Show each run of a suite: done, running, resumable or failed, and where it is.")
 
@@ -33,9 +33,9 @@ def main(
     ] = False,
 ) -> int:
     """Show each run of a suite: done, running, resumable or failed, and where it is."""
-    from suites import store
     from suites.cluster.record import read_record
     from suites.engine.registry import get_suite
+    from suites.engine.store import folder as store
 
     suite = get_suite(name)
     root = (results or store.LOCAL).expanduser().resolve()

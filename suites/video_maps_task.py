@@ -9,10 +9,10 @@ import torch
 from stdcf.errors import UserError
 from stdcf.training.step import Numerics
 from stdcf.visualize import share_on_motion
+from suites.engine.store.folder import RunFolder
 from suites.gradcam import gradcam
 from suites.stage_maps import stage_words
 from suites.stage_maps_task import drawn, picture_of
-from suites.store import RunFolder
 from suites.style import layer_name
 from suites.video_networks import Network, clip_of, load, sha256
 

@@ -15,8 +15,8 @@ import pytest
 from stdcf.data.frames import cache
 from stdcf.training.checkpoint import save_checkpoint
 from stdcf.whole_file import whole_file
+from suites.engine.store.folder import RunFolder
 from suites.files import write_atomically
-from suites.store import RunFolder
 
 NOWHERE = b"(no file)"
 LOST = b"(lost)"

@@ -5,7 +5,7 @@ from typing import Any
 
 from slurm.ends import log_since, said_in_log
 from suites.cluster.record import fresh_row, read_record
-from suites.cluster_attempts import (
+from suites.engine.store.attempts import (
     CANCELLED,
     PREEMPTED,
     TIME_LIMIT,
@@ -15,7 +15,7 @@ from suites.cluster_attempts import (
     end,
     take_failure,
 )
-from suites.store import Claimed, RunFolder
+from suites.engine.store.folder import Claimed, RunFolder
 
 _STATES = {
     "OUT_OF_MEMORY": "host_oom",

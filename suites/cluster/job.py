@@ -15,12 +15,12 @@ from typing import Any
 
 from slurm.job import Ended, Interruptions, SlurmJob, current_job
 from slurm.memory import oom_kills
-from suites import cluster_attempts as book
 from suites.cluster.code_version import code_version
 from suites.cluster.ends import log_of, record_end, write_row
 from suites.engine.runner import Job, crash_row
+from suites.engine.store import attempts as book
+from suites.engine.store.folder import Claimed, RunFolder
 from suites.engine.worker import EXIT_FAILED, EXIT_STOPPED
-from suites.store import Claimed, RunFolder
 
 _POLL_SECONDS = 0.1
 # An earlier start of this job on another machine, cut off from the controller, may hold the run.

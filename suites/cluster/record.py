@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 # Under the results folder: one folder an array.
 ARRAYS = ".cluster"

@@ -14,7 +14,7 @@ from suites.cluster.record import read_record
 from suites.cluster.run import MORE_MEMORY
 from suites.cluster.state import ClusterView
 from suites.cluster.submit import Request, confirm_many, send, submitting
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 # What each word of --resubmit sends again. A loss that became NaN would do so again.
 STATUSES = {

@@ -14,11 +14,11 @@ import typer
 from slurm.profile import ClusterProfile, load_profile
 from slurm.resources import Resources
 from stdcf.errors import UserError
-from suites import store
 from suites.cli import EXIT_ROWS_NOT_OK, EXIT_USER_ERROR
 from suites.cluster.state import ClusterRun, ClusterView
 from suites.cluster.submit import Request, Sent, confirm_many, send, submitting
-from suites.store import RunFolder
+from suites.engine.store import folder as store
+from suites.engine.store.folder import RunFolder
 
 if TYPE_CHECKING:
     from suites.engine.session import Session

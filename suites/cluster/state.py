@@ -14,10 +14,10 @@ from slurm.ends import said_in_log
 from slurm.launcher import Submission
 from slurm.queue import QueuedJob, ended_states, queue
 from stdcf.errors import UserError
-from suites import cluster_attempts as book
 from suites.cluster.ends import log_of, record_end
 from suites.cluster.record import ClusterRecord, fresh_row, read_record
-from suites.store import RunFolder
+from suites.engine.store import attempts as book
+from suites.engine.store.folder import RunFolder
 
 # A row may be on its way through a network file system for so long after its job has ended; and
 # whoever writes a record calls sbatch within it.

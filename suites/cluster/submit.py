@@ -16,7 +16,7 @@ from stdcf.errors import UserError
 from suites.cluster.code_version import snapshot
 from suites.cluster.job import RunOnCluster
 from suites.cluster.record import ARRAYS, REQUEST_FILE, new_record, write_record
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 # More jobs than this are sent only when the user says so.
 MANY_JOBS = 50

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from stdcf.stages.stage import total_cost
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Suite
-from suites.store import RunFolder
 from suites.table import Table
 
 

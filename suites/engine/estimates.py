@@ -12,9 +12,9 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.stages.stage import Stage, total_cost
 from suites.engine.catalog import DATASETS
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Row
 from suites.engine.train import build_model, predicted_peak
-from suites.store import RunFolder
 
 # A training step computes the forward pass, the gradients of activations and those of weights.
 _TRAIN_PASSES = 3

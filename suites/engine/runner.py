@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from stdcf.stages.stage import total_cost
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.worker import EXIT_CLAIMED, EXIT_STOPPED
-from suites.store import RunFolder
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 60.0

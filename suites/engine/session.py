@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stdcf.errors import UserError
-from suites import store
 from suites.engine.progress import RunDisplay
 from suites.engine.runner import default_workers, make_jobs, run_missing
 from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.store import folder as store
 from suites.engine.suite import Request, Suite
 from suites.engine.weights import check_reachable
 from suites.option_words import name_and_value
@@ -285,7 +285,7 @@ class Session:
 
     def archive(self, file: Path) -> None:
         """Puts the request's ended runs into one file, for `suites.results import`."""
-        from suites.archive import write_archive
+        from suites.engine.store.archive import write_archive
 
         ended = [s.folder_name for s in self.specs if self._folder(s).result() is not None]
         if not ended:

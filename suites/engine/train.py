@@ -25,8 +25,8 @@ from suites.engine import weights
 from suites.engine.catalog import load_dataset
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.files import write_atomically
-from suites.store import RunFolder
 
 CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stdcf.errors import UserError
 from suites.engine.spec import RunSpec
-from suites.store import RunFolder, run_folders
+from suites.engine.store.folder import RunFolder, run_folders
 from suites.systems import CHANNELS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.training.allocator import use_huge_pages
-from suites.store import Claimed, RunFolder
+from suites.engine.store.folder import Claimed, RunFolder
 
 EXIT_CLAIMED = 75
 EXIT_STOPPED = 76
@@ -91,8 +91,8 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     from stdcf.memory.tracking.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
-    from suites.cluster_attempts import counts, write_failure
-    from suites.provenance import commit
+    from suites.engine.store.attempts import counts, write_failure
+    from suites.engine.store.provenance import commit
     from suites.tasks import get_task
 
     commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.

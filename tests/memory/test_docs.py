@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from suites.engine.store.folder import rows
 from suites.memory_caps import SUITE
-from suites.store import rows
 from suites.table import Table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "memory.md"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from suites import cluster_attempts
-from suites.store import REPOSITORY, RunFolder, run_folders
+from suites.engine.store import attempts as cluster_attempts
+from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
 
 HERE = Path(__file__).parent
 SMALL_GRID = HERE / "small_grid.py"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suites.store import REPOSITORY, RunFolder, run_folders
+from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
 # What two runs of the same spec may differ in.

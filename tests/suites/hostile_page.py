@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from suites import store
-from suites.index import read_rows
+from suites.engine.store import folder as store
+from suites.engine.store.folder import RunFolder
+from suites.engine.store.index import read_rows
 from suites.page import write_page
-from suites.store import RunFolder
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import archive, results, store
-from suites.index import read_rows
+from suites import results
+from suites.engine.store import archive
+from suites.engine.store import folder as store
+from suites.engine.store.index import read_rows
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 COUNT = 12

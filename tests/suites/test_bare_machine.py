@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suites.store import REPOSITORY
+from suites.engine.store.folder import REPOSITORY
 
 ABSENT = (
     "av",

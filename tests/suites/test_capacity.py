@@ -13,8 +13,8 @@ from suites.capacity import SUITE, specs
 from suites.capacity_tables import freedom
 from suites.capacity_task import FAMILIES, compose, draw, jacobian_rank, rank1_error
 from suites.engine.catalog import load_dataset
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.store import RunFolder
 
 
 @pytest.fixture(scope="module")

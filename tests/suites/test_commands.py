@@ -11,9 +11,9 @@ import pytest
 
 from suites import doctor, kth_table2, report, run, status
 from suites.engine.registry import SUITES
+from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
 from suites.engine.suite import Request
 from suites.figures_common import COMMON
-from suites.store import REPOSITORY, RunFolder, run_folders
 from suites.table import from_csv, from_json
 
 COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "worker")
@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, int]:
 @pytest.fixture
 def store(undisturbed: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The results of the small suite, and nothing shipped beside them."""
-    monkeypatch.setattr("suites.store.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("suites.engine.store.folder.SHIPPED", tmp_path / "shipped")
     return Path(undisturbed.results)
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from suites import figure_curves, figure_speed, plot, store, style
+from suites import figure_curves, figure_speed, plot, style
 from suites.drawing import RECORD, Setting, draw_settings, drawn
+from suites.engine.store import folder as store
 from suites.figure_groups import groups_of
 from suites.figure_pareto import pareto_front
 from suites.figures_common import COMMON

@@ -16,10 +16,10 @@ from suites import kth_table1, kth_table2, kth_tempo, tempo_sweep
 from suites.conditions_task import measure
 from suites.engine import trained
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request, Row
 from suites.engine.train import build_model, open_data
 from suites.pictures import unpacked
-from suites.store import RunFolder
 from suites.table import Table
 
 MODULES = {"kth_table1": kth_table1, "kth_tempo": kth_tempo, "tempo_sweep": tempo_sweep}

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from suites import kth_table2
-from suites.store import REPOSITORY
+from suites.engine.store.folder import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

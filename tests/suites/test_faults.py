@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from suites.store import run_folders
+from suites.engine.store.folder import run_folders
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ import torch
 
 from suites import gpu_memory_task, gpu_throughput_task
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.gpu_evidence import FACTORS, SUITE, specs
 from suites.gpu_evidence_cases import Case, case, every_saver, others, table2, table3
 from suites.gpu_evidence_tables import tables
 from suites.gpu_machine_task import measure as measure_machine
-from suites.store import RunFolder
 
 GIB = 2**30
 

@@ -10,10 +10,10 @@ import torch
 
 from suites import gpu_evidence, results, run
 from suites.engine import runner, session
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.worker import EXIT_STOPPED
 from suites.gpu_evidence_tables import ITEMS, item
-from suites.store import RunFolder
 
 START_SECONDS = 8.0
 SECONDS = {"gpu_machine": 6, "gpu_compiled": 60, "gpu_throughput": 15}

@@ -14,12 +14,12 @@ from stdcf.errors import UserError
 from stdcf.models import create_model
 from suites import kinetics_gradcam
 from suites.engine.spec import NO_DATA, RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.train import train
 from suites.gradcam import gradcam
 from suites.pictures import unpacked
 from suites.stage_maps_task import LAST_MAP
-from suites.store import RunFolder
 from suites.video_maps_task import measure, names_of
 from suites.video_networks import Network, clip_of, network_of
 

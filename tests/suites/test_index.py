@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from stdcf.errors import UserError
-from suites import index, store
-from suites.index import INDEX_NAME, read_rows
+from suites.engine.store import folder as store
+from suites.engine.store import index
+from suites.engine.store.index import INDEX_NAME, read_rows
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 

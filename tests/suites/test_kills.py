@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from suites.store import FINAL_STATUSES, run_folders
+from suites.engine.store.folder import FINAL_STATUSES, run_folders
 
 KILLS = int(os.environ.get("STDCF_KILLS", "5"))
 SEED = int(os.environ.get("STDCF_KILLS_SEED", "0"))

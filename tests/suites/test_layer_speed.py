@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from suites import interleaved, layer_speed_task
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.interleaved import Contender, run_rounds, timings
 from suites.layer_speed import SUITE, specs
 from suites.layer_speed_cases import SHAPES, Shape, layers
 from suites.layer_speed_figure import SHAPES as DRAWN
 from suites.layer_speed_tables import geometric_mean, tables
-from suites.store import RunFolder
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from suites import lease
-from suites.lease import held, held_elsewhere
-from suites.store import Claimed, RunFolder
+from suites.engine.store import lease
+from suites.engine.store.folder import Claimed, RunFolder
+from suites.engine.store.lease import held, held_elsewhere
 
 
 @pytest.fixture

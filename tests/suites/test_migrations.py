@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import archive, migrations, results, store
-from suites.index import read_rows
-from suites.intake import verify
-from suites.store import RunFolder
+from suites import migrations, results
+from suites.engine.store import archive
+from suites.engine.store import folder as store
+from suites.engine.store.folder import RunFolder
+from suites.engine.store.index import read_rows
+from suites.engine.store.intake import verify
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 COUNT = 12

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from suites import report, store
+from suites import report
 from suites.engine.spec import parse_spec
+from suites.engine.store import folder as store
 from suites.page_data import runs_json
 
 PAGE = runpy.run_path(str(Path(__file__).with_name("hostile_page.py")))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suites.index import read_rows
+from suites.engine.store.index import read_rows
 
 _HERE = Path(__file__).parent
 PAGE = runpy.run_path(str(_HERE / "hostile_page.py"))

@@ -10,7 +10,7 @@ import pytest
 from stdcf.memory import predict_peak
 from stdcf.models import create_model
 from suites import plan, run
-from suites.store import run_folders
+from suites.engine.store.folder import run_folders
 
 MIB = 2**20
 # Small, so that the line that is proposed can be run here.

@@ -9,9 +9,9 @@ import pytest
 
 from stdcf.errors import UserError
 from suites import reduction_task
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.reduction import SIZES, SUITE, specs
-from suites.store import RunFolder
 
 SHIPPED = {
     "shipped": False,

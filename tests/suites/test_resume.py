@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from suites import kth_table2
-from suites.store import rows
+from suites.engine.store.folder import rows
 
 # The moment of each kill: which run, and what fraction of it is trained. The second also kills the
 # worker, as a power cut does, so that it cannot write a last checkpoint.

@@ -12,8 +12,8 @@ import pytest
 from stdcf.stages.stage import full_size
 from suites import kth_table2, run
 from suites.engine import runner, session
+from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
-from suites.store import RunFolder, run_folders
 
 # Python reads this at its start: it notes every result.json that a process puts into its place.
 NOTE_RESULTS = """

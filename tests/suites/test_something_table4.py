@@ -12,10 +12,10 @@ from suites import kinetics_table3, something_table4
 from suites.engine import weights
 from suites.engine.catalog import build
 from suites.engine.spec import RunSpec
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.published import published
 from suites.something_table4 import SUITE, TABLE, specs
-from suites.store import RunFolder
 
 PAPER = Request(profile="paper", dataset="something_v1")
 MANIFEST = "ab" * 32

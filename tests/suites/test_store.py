@@ -11,9 +11,15 @@ import pytest
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
-from suites import store
 from suites.engine.spec import RunSpec
-from suites.store import FINAL_STATUSES, Claimed, RunFolder, check_writable, write_atomically
+from suites.engine.store import folder as store
+from suites.engine.store.folder import (
+    FINAL_STATUSES,
+    Claimed,
+    RunFolder,
+    check_writable,
+    write_atomically,
+)
 
 STATUSES = ("ok", "oom", "cap_exceeded", "timeout", "preempted", "nan", "error")
 

@@ -10,9 +10,9 @@ from scipy import stats as scipy_stats
 from stdcf.data.sets import synthetic_actions
 from suites import plot, report, run, status, synthetic_card
 from suites.engine.session import Session, make_request
+from suites.engine.store.folder import run_folders
 from suites.engine.suite import Request
 from suites.settings import by_setting
-from suites.store import run_folders
 from suites.synthetic_card_figure import draw
 from suites.synthetic_card_tables import tables
 
@@ -91,7 +91,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The quick variant cut down to 12 short videos, in a cache of its own; where results go."""
     recipe = synthetic_actions.Recipe((11, 19), (1,), 16, synthetic_actions.QUICK.look)
     monkeypatch.setitem(synthetic_actions.VARIANTS, "quick", recipe)
-    monkeypatch.setattr("suites.store.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("suites.engine.store.folder.SHIPPED", tmp_path / "shipped")
     return tmp_path / "results"
 
 

@@ -15,8 +15,8 @@ from stdcf.errors import UserError
 from stdcf.training.trainer import Stopped
 from suites import tr_mnist_task
 from suites.engine.catalog import build
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.store import RunFolder
 from suites.tr_mnist import SUITE, specs, widened
 from suites.tr_mnist_figure import frames
 from suites.tr_mnist_task import psnr_db

@@ -19,10 +19,10 @@ from stdcf.training.checkpoint import load_checkpoint
 from suites import kinetics_table3, something_table4
 from suites.engine import train as execute
 from suites.engine.session import Session, make_request
+from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Suite
 from suites.engine.weights import describe
 from suites.row_header import header
-from suites.store import RunFolder
 
 AMOUNT = Amount(classes=2, train=2, test=1, frames=40, size=(64, 80))
 PREDICTED: dict[str, Any] = {

@@ -28,14 +28,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import suites.cluster_attempts
+import suites.engine.store.attempts
 import suites.engine.train
 import suites.kth_table2
 import suites.row_header
 import suites.run
 from suites.cli import run
 from suites.engine import runner, worker
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 
 SMALL_RUN = runpy.run_path(str(Path(__file__).with_name("small_run.py")))
 

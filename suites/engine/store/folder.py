@@ -14,9 +14,9 @@ from typing import Any
 
 from stdcf.errors import UserError
 from suites.engine.spec import RunSpec, parse_spec
+from suites.engine.store.index import read_rows
+from suites.engine.store.lease import held, held_elsewhere
 from suites.files import write_atomically
-from suites.index import read_rows
-from suites.lease import held, held_elsewhere
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHIPPED = REPOSITORY / "results" / "runs"

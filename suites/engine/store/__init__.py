@@ -1,0 +1,1 @@
+"""Where runs lie on disk: folders, index, leases, provenance, archives."""
