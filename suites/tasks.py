@@ -13,7 +13,7 @@ from stdcf.errors import UserError
 
 TASKS: dict[str, str] = {
     "train": "suites.engine.train:train",
-    "capacity": "suites.capacity_task:measure",
+    "capacity": "suites.experiments.capacity.task:measure",
     "gpu_cap": "suites.gpu_memory_task:hold",
     "gpu_compiled": "suites.gpu_throughput_task:measure_compiled",
     "gpu_machine": "suites.gpu_machine_task:measure",

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from stdcf.errors import UserError
-from suites import capacity_task
-from suites.capacity import SUITE, specs
-from suites.capacity_tables import freedom
-from suites.capacity_task import FAMILIES, compose, draw, jacobian_rank, rank1_error
 from suites.engine.catalog import load_dataset
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.experiments.capacity import task as capacity_task
+from suites.experiments.capacity.suite import SUITE, specs
+from suites.experiments.capacity.tables import freedom
+from suites.experiments.capacity.task import FAMILIES, compose, draw, jacobian_rank, rank1_error
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stdcf.errors import UserError
 from suites import kth_table2
-from suites.capacity_tables import tables
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
+from suites.experiments.capacity.tables import tables
 from suites.kth_table2 import DATASETS, dataset_options
 
 
@@ -83,7 +83,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Degrees of freedom, and error of the best fit against them."""
-    from suites.capacity_figure import draw
+    from suites.experiments.capacity.figure import draw
 
     return draw(rows, folder)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suites import style
-from suites.capacity_tables import FAMILIES, errors
 from suites.engine.suite import Row
+from suites.experiments.capacity.tables import FAMILIES, errors
 from suites.small_print import describe
 from suites.stats import estimate
 
