@@ -10,8 +10,8 @@ from torch import nn
 
 from stdcf.memory import predict_peak
 from stdcf.memory.cuda.cuda_libraries import cublas_bytes
-from suites.gpu_evidence_cases import every_saver, table2, table3
-from suites.gpu_memory_task import draw_case, step_arguments
+from suites.experiments.gpu_evidence.cases import every_saver, table2, table3
+from suites.experiments.gpu_evidence.memory_task import draw_case, step_arguments
 
 MEASURED = Path(__file__).parents[2] / "results/runs/gpu_evidence"
 CASES = {

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from suites import gpu_memory_task, gpu_throughput_task
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.gpu_evidence import FACTORS, SUITE, specs
-from suites.gpu_evidence_cases import Case, case, every_saver, others, table2, table3
-from suites.gpu_evidence_tables import tables
-from suites.gpu_machine_task import measure as measure_machine
+from suites.experiments.gpu_evidence import memory_task as gpu_memory_task
+from suites.experiments.gpu_evidence import throughput_task as gpu_throughput_task
+from suites.experiments.gpu_evidence.cases import Case, case, every_saver, others, table2, table3
+from suites.experiments.gpu_evidence.machine_task import measure as measure_machine
+from suites.experiments.gpu_evidence.suite import FACTORS, SUITE, specs
+from suites.experiments.gpu_evidence.tables import tables
 
 GIB = 2**30
 
@@ -167,7 +168,7 @@ def test_compiled_stands_beside_the_same_way_as_it_is(
 def test_the_machine_is_measured_after_its_products_were_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suites import gpu_machine_task
+    from suites.experiments.gpu_evidence import machine_task as gpu_machine_task
 
     monkeypatch.setattr(gpu_machine_task, "_ROUNDS", 2)
     row = do(measure_machine, folder(tmp_path, "gpu_machine"))

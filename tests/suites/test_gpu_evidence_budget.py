@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from suites import gpu_evidence, results, run
+from suites import results, run
 from suites.engine import runner, session
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.worker import EXIT_STOPPED
-from suites.gpu_evidence_tables import ITEMS, item
+from suites.experiments.gpu_evidence import suite as gpu_evidence
+from suites.experiments.gpu_evidence.tables import ITEMS, item
 
 START_SECONDS = 8.0
 SECONDS = {"gpu_machine": 6, "gpu_compiled": 60, "gpu_throughput": 15}

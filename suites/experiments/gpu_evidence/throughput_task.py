@@ -14,9 +14,9 @@ from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
 from stdcf.training.trainer import Stopped
 from suites.engine.store.folder import RunFolder
-from suites.gpu_evidence_cases import Case
-from suites.gpu_machine_task import spread
-from suites.gpu_memory_task import build_case, stage_of, step_arguments
+from suites.experiments.gpu_evidence.cases import Case
+from suites.experiments.gpu_evidence.machine_task import spread
+from suites.experiments.gpu_evidence.memory_task import build_case, stage_of, step_arguments
 from suites.interleaved import Contender, run_rounds
 
 # Of a network's scores against float64: cuDNN's float32 products have TF32's ten bits by default.

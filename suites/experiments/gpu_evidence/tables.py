@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from suites import kth_table2_tables, layer_speed_tables
 from suites.engine.spec import NO_DATA
 from suites.engine.suite import Row
-from suites.gpu_evidence_memory import memory_tables
-from suites.gpu_evidence_speed import auto_table, floors_table, throughput_table
+from suites.experiments.gpu_evidence.memory_tables import memory_tables
+from suites.experiments.gpu_evidence.speed_tables import auto_table, floors_table, throughput_table
 from suites.table import Table
 
 ITEMS = {

@@ -17,7 +17,7 @@ from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.trainer import Stopped
 from suites.any_model import build_any
 from suites.engine.store.folder import RunFolder
-from suites.gpu_evidence_cases import Case
+from suites.experiments.gpu_evidence.cases import Case
 
 # What of the card a batch that fills it may take by extrapolation, and where that is too much.
 _FILL = (0.95, 0.85, 0.75)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import gpu_evidence_cases as cases
 from suites import kth_table2, layer_speed
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.gpu_evidence_tables import tables
+from suites.experiments.gpu_evidence import cases
+from suites.experiments.gpu_evidence.tables import tables
 
 NAME = "gpu_evidence"
 PROFILES = ("paper", "quick")

@@ -1,0 +1,1 @@
+"""The suite `gpu_evidence`."""
