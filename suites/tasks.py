@@ -27,7 +27,7 @@ TASKS: dict[str, str] = {
     "reduction": "suites.reduction_task:measure",
     "stage_maps": "suites.stage_maps_task:measure",
     "train_and_test": "suites.conditions_task:measure",
-    "video_maps": "suites.video_maps_task:measure",
+    "video_maps": "suites.experiments.kinetics_gradcam.task:measure",
 }
 
 

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from stdcf.errors import UserError
 from stdcf.models import create_model
-from suites import kinetics_gradcam
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.train import train
+from suites.experiments.kinetics_gradcam import suite as kinetics_gradcam
+from suites.experiments.kinetics_gradcam.networks import Network, clip_of, network_of
+from suites.experiments.kinetics_gradcam.task import measure, names_of
 from suites.gradcam import gradcam
 from suites.pictures import unpacked
 from suites.stage_maps_task import LAST_MAP
-from suites.video_maps_task import measure, names_of
-from suites.video_networks import Network, clip_of, network_of
 
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import kth_table2, stage_maps, video_networks
+from suites import kth_table2, stage_maps
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.kinetics_gradcam_tables import tables
+from suites.experiments.kinetics_gradcam import networks as video_networks
+from suites.experiments.kinetics_gradcam.networks import Network
+from suites.experiments.kinetics_gradcam.tables import tables
 from suites.kth_table2 import PROFILES, dataset_options
-from suites.video_networks import Network
 
 STAGES = ("t3", "s3")
 # The last feature maps before the pool: of the last convolution's block, after its ReLU.
@@ -106,7 +107,7 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 7: of the video, or of test clips with the numbers of all layers."""
-    from suites.kinetics_gradcam_figure import draw
+    from suites.experiments.kinetics_gradcam.figure7 import draw
 
     return draw(rows, folder)
 

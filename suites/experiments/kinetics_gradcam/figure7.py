@@ -5,7 +5,7 @@ from pathlib import Path
 
 from suites import stage_maps_figure
 from suites.engine.suite import Row
-from suites.kinetics_gradcam_tables import network_words
+from suites.experiments.kinetics_gradcam.tables import network_words
 from suites.small_print import where_and_when
 
 
