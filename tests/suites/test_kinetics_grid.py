@@ -7,10 +7,10 @@ import pytest
 from stdcf.stages.stage import full_size, itsl
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
-from suites.gpu_hours import gpu_hours
-from suites.grid_points import GIB, points
-from suites.kinetics_grid import specs
-from suites.kinetics_grid_tables import CLIP, TEST_CLIP, Predictor, plan, tables
+from suites.experiments.kinetics_grid.gpu_hours import gpu_hours
+from suites.experiments.kinetics_grid.points import GIB, points
+from suites.experiments.kinetics_grid.suite import specs
+from suites.experiments.kinetics_grid.tables import CLIP, TEST_CLIP, Predictor, plan, tables
 
 PAPER = Request(profile="paper", dataset="kinetics400")
 MANIFEST = "ab" * 32

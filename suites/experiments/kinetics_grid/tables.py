@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from suites import cells
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Row
-from suites.gpu_hours import NOTE, Shape, gpu_hours
-from suites.grid_points import GIB, Point, points
+from suites.experiments.kinetics_grid.gpu_hours import NOTE, Shape, gpu_hours
+from suites.experiments.kinetics_grid.points import GIB, Point, points
 from suites.small_print import describe, provenance_notes
 from suites.systems import CHANNELS, SIZE
 from suites.table import Table

@@ -1,6 +1,6 @@
 """The ablation on Kinetics-400: layer × M, N × E × β, γ × dilation × memory cap × seed.
 
-Everything else is Table 3's: ResNet-50, data, schedule, test. Every point of `suites.grid_points`
+Everything else is Table 3's: ResNet-50, data, schedule, test. Every point of `suites.experiments.kinetics_grid.points`
 is a run a seed; `--dry-run` says what memory each is predicted to need, whether that is under its
 cap, and estimates its GPU-hours.
 """
@@ -9,8 +9,8 @@ import math
 
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Suite
-from suites.grid_points import points
-from suites.kinetics_grid_tables import plan, tables
+from suites.experiments.kinetics_grid.points import points
+from suites.experiments.kinetics_grid.tables import plan, tables
 from suites.kinetics_table3 import PROFILES, dataset_options, no_figures
 from suites.systems import System, make_spec
 
