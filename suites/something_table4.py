@@ -20,7 +20,7 @@ from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.engine.weights import IMAGENET, KINETICS, bind
-from suites.kinetics_table3 import WEIGHT_DECAY, no_figures
+from suites.experiments.kinetics_table3.suite import WEIGHT_DECAY, no_figures
 from suites.systems import MEMORY_BATCH, System, clip, make_spec
 from suites.table import Table
 from suites.video_tables import (

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import kinetics_table3
 from suites.engine.session import make_request
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
-from suites.kinetics_table3 import CLASSES, PROFILES, TABLE, specs, tables
+from suites.experiments.kinetics_table3 import suite as kinetics_table3
+from suites.experiments.kinetics_table3.suite import CLASSES, PROFILES, TABLE, specs, tables
 from suites.published import published
 
 PAPER = Request(profile="paper", dataset="kinetics400")

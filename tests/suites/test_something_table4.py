@@ -8,12 +8,13 @@ import torch
 
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import save_checkpoint
-from suites import kinetics_table3, something_table4
+from suites import something_table4
 from suites.engine import weights
 from suites.engine.catalog import build
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.published import published
 from suites.something_table4 import SUITE, TABLE, specs
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from stdcf.stages.stage import Stage
-from suites.kinetics_table3 import schedules
+from suites.experiments.kinetics_table3.suite import schedules
 
 GIB = 2**30
 

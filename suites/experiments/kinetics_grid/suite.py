@@ -11,7 +11,7 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Suite
 from suites.experiments.kinetics_grid.points import points
 from suites.experiments.kinetics_grid.tables import plan, tables
-from suites.kinetics_table3 import PROFILES, dataset_options, no_figures
+from suites.experiments.kinetics_table3.suite import PROFILES, dataset_options, no_figures
 from suites.systems import System, make_spec
 
 SEEDS = {"paper": 3, "quick": 1}

@@ -1,0 +1,1 @@
+"""The suite `kinetics_table3`."""
