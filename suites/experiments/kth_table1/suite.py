@@ -12,7 +12,7 @@ from suites import conditions
 from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.kth_table1_tables import tables
+from suites.experiments.kth_table1.tables import tables
 from suites.kth_table2 import DATASETS, PROFILES, dataset_options
 
 
@@ -48,7 +48,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Both gaps, with and without dilation."""
-    from suites.kth_table1_figure import draw
+    from suites.experiments.kth_table1.figure import draw
 
     return draw(rows, folder)
 

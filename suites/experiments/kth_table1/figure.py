@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from suites import style
 from suites.conditions import layers_of, under
 from suites.engine.suite import Row
-from suites.kth_table1_tables import GAPS, papers
+from suites.experiments.kth_table1.tables import GAPS, papers
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 
