@@ -8,7 +8,7 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import Stage
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
-from suites.kth_table2 import LAYER_OPTIONS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import LAYER_OPTIONS, PROFILES, dataset_options
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from suites import style
 from suites.ablations import milestones
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
-from suites.kth_table2 import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
 
 
 class Condition(BaseModel):

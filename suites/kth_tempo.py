@@ -12,7 +12,7 @@ from suites import conditions
 from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.kth_table2 import DATASETS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.kth_tempo_tables import tables
 
 

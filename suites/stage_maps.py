@@ -6,9 +6,9 @@ Figures 6 and 7 are of this kind; see `stage_maps_task`.
 from collections.abc import Sequence
 from typing import Literal
 
-from suites import kth_table2
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
+from suites.experiments.kth_table2 import suite as kth_table2
 
 Map = Literal["attention", "gradcam"]
 

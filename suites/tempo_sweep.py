@@ -11,7 +11,7 @@ from suites import conditions
 from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.kth_table2 import DATASETS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.tempo_sweep_tables import NETWORKS, TEMPI, tables
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from slurm.queue import QueuedJob
-from suites import kth_table2
 from suites.cluster.record import new_record, write_record
 from suites.cluster.state import ClusterView
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.experiments.kth_table2 import suite as kth_table2
 
 WAITING = {"40_5": QueuedJob("grid-a", "PENDING", "JobArrayTaskLimit", "")}
 

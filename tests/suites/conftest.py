@@ -247,8 +247,8 @@ def small_suite_here(
     """The small suite for `call`: kth_table2 is it, and its workers run within this process."""
     import torch
 
-    from suites import kth_table2
     from suites.engine import runner, worker
+    from suites.experiments.kth_table2 import suite as kth_table2
 
     for name, value in runpy.run_path(str(SMALL_RUN))["PATCHES"].items():
         monkeypatch.setattr(kth_table2, name, value)

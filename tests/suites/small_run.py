@@ -4,7 +4,7 @@ import signal
 from dataclasses import replace
 from typing import Any
 
-import suites.kth_table2 as module
+import suites.experiments.kth_table2.suite as module
 from suites.cli import run
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request

@@ -32,7 +32,7 @@ def test_every_setting_is_a_run_of_its_own(name: str) -> None:
     assert len({run.run_id for run in runs}) == len(runs)
     # The base is that of Table 2, and the tests between rows compare the others with it.
     base = runs[0]
-    from suites.kth_table2 import SUITE
+    from suites.experiments.kth_table2.suite import SUITE
 
     (same,) = (
         run

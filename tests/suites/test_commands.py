@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from suites import doctor, kth_table2, report, run, status
+from suites import doctor, report, run, status
 from suites.engine.registry import SUITES
 from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
 from suites.engine.suite import Request
+from suites.experiments.kth_table2 import suite as kth_table2
 from suites.figures_common import COMMON
 from suites.table import from_csv, from_json
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from suites import kth_table2
 from suites.engine import estimates as module
 from suites.engine.estimates import ClipFacts, Estimates
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.engine.train import predicted_peak
+from suites.experiments.kth_table2 import suite as kth_table2
 
 FACTS = ClipFacts((1, 8, 30, 40), classes=6, train_clips=24, test_passes=6)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from suites import kth_table2
 from suites.engine.store.folder import rows
+from suites.experiments.kth_table2 import suite as kth_table2
 
 # The moment of each kill: which run, and what fraction of it is trained. The second also kills the
 # worker, as a power cut does, so that it cannot write a last checkpoint.

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from stdcf.stages.stage import full_size
-from suites import kth_table2, run
+from suites import run
 from suites.engine import runner, session
 from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
+from suites.experiments.kth_table2 import suite as kth_table2
 
 # Python reads this at its start: it notes every result.json that a process puts into its place.
 NOTE_RESULTS = """

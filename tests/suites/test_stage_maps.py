@@ -11,12 +11,12 @@ from stdcf import set_dilation
 from stdcf.data.clips.loader import batches
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.visualize import outputs_of, share_on_motion
-from suites import kth_table2
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.train import build_model, open_data
 from suites.experiments.kth_attention import suite as kth_attention
+from suites.experiments.kth_table2 import suite as kth_table2
 from suites.pictures import unpacked
 from suites.stage_maps_task import LAST_MAP, TOP, lively, measure
 

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
 from suites import cells
-from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
+from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
 from suites.stats import estimate
 from suites.style import LAYER_NAMES
 from suites.table import Table

@@ -30,7 +30,7 @@ from typing import Any
 
 import suites.engine.store.attempts
 import suites.engine.train
-import suites.kth_table2
+import suites.experiments.kth_table2.suite
 import suites.row_header
 import suites.run
 from suites.cli import run
@@ -177,8 +177,10 @@ def _die_at_boundary(process: str) -> None:
 def main() -> None:
     for name, value in SMALL_RUN["PATCHES"].items():
         setattr(SMALL_RUN["module"], name, value)
-    suites.kth_table2.SUITE = replace(suites.kth_table2.SUITE, dataset_options=dataset_options)
-    suites.kth_table2.dataset_options = dataset_options  # type: ignore[assignment]
+    suites.experiments.kth_table2.suite.SUITE = replace(
+        suites.experiments.kth_table2.suite.SUITE, dataset_options=dataset_options
+    )
+    suites.experiments.kth_table2.suite.dataset_options = dataset_options  # type: ignore[assignment]
     suites.engine.train.predictions = lambda *_: {}
     runner._start = start_worker  # type: ignore[assignment]
     runner._POLL_SECONDS = 0.02

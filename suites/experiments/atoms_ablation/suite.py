@@ -16,7 +16,7 @@ from suites.ablations import Setting, epochs_of, milestones
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.itsl_ablation.suite import changed
-from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, ITERATIONS, PROFILES, dataset_options
 
 # In the order of their value. The first is what the others change.
 WORDS = {

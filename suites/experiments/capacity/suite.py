@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stdcf.errors import UserError
-from suites import kth_table2
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.capacity.tables import tables
-from suites.kth_table2 import DATASETS, dataset_options
+from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.kth_table2.suite import DATASETS, dataset_options
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from suites.ablation_tables import Words, ablation_tables
 from suites.ablations import Setting, epochs_of, milestones
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.kth_table2 import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, ITERATIONS, PROFILES, dataset_options
 
 # In the order of their value. The first is what the others change.
 WORDS = {

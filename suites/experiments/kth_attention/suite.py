@@ -10,7 +10,7 @@ from pathlib import Path
 from suites import stage_maps
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.kth_table2 import DATASETS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.stage_maps_tables import table
 from suites.table import Table
 

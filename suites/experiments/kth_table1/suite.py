@@ -13,7 +13,7 @@ from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table1.tables import tables
-from suites.kth_table2 import DATASETS, PROFILES, dataset_options
+from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:

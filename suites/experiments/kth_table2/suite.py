@@ -14,7 +14,7 @@ from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites import style
 from suites.engine.spec import PublishedSetting, RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.kth_table2_tables import CONTROLS, LAYERS, MODES, tables
+from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
 
 ITERATIONS = 3
 # §3.1: M=3, N=2; composing the filter is the plan whose memory is Table 2's.
@@ -122,7 +122,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 5."""
-    from suites.figure5 import draw
+    from suites.experiments.kth_table2.figure5 import draw
 
     return draw(rows, folder)
 
