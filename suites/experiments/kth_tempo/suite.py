@@ -13,7 +13,7 @@ from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
-from suites.kth_tempo_tables import tables
+from suites.experiments.kth_tempo.tables import tables
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
@@ -41,7 +41,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 3, and the accuracy and similarity of every layer."""
-    from suites.kth_tempo_figure import draw
+    from suites.experiments.kth_tempo.figure3 import draw
 
     return draw(rows, folder)
 

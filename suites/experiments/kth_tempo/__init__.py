@@ -1,0 +1,1 @@
+"""The suite `kth_tempo`."""
