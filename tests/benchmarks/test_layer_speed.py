@@ -6,7 +6,7 @@ pytest tests/benchmarks --benchmark-only --benchmark-group-by=param:shape
 import pytest
 import torch
 
-from suites.layer_speed_cases import SHAPES, layers
+from suites.experiments.layer_speed.cases import SHAPES, layers
 
 NAMES = [name for name, _ in layers(SHAPES["64to64_8x56x56"])]
 

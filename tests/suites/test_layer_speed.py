@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from suites import interleaved, layer_speed_task
+from suites import interleaved
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.experiments.layer_speed import task as layer_speed_task
+from suites.experiments.layer_speed.cases import SHAPES, Shape, layers
+from suites.experiments.layer_speed.figure import SHAPES as DRAWN
+from suites.experiments.layer_speed.suite import SUITE, specs
+from suites.experiments.layer_speed.tables import geometric_mean, tables
 from suites.interleaved import Contender, run_rounds, timings
-from suites.layer_speed import SUITE, specs
-from suites.layer_speed_cases import SHAPES, Shape, layers
-from suites.layer_speed_figure import SHAPES as DRAWN
-from suites.layer_speed_tables import geometric_mean, tables
 
 
 @pytest.fixture

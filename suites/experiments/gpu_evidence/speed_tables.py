@@ -5,8 +5,8 @@ from typing import Any
 
 from suites import cells
 from suites.engine.suite import Row
-from suites.layer_speed_figure import SHAPES
-from suites.layer_speed_tables import best_layout
+from suites.experiments.layer_speed.figure import SHAPES
+from suites.experiments.layer_speed.tables import best_layout
 from suites.table import Cell, Table
 
 _BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import layer_speed
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.gpu_evidence import cases
 from suites.experiments.gpu_evidence.tables import tables
 from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.layer_speed import suite as layer_speed
 
 NAME = "gpu_evidence"
 PROFILES = ("paper", "quick")

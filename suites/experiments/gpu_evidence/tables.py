@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from suites import layer_speed_tables
 from suites.engine.spec import NO_DATA
 from suites.engine.suite import Row
 from suites.experiments.gpu_evidence.memory_tables import memory_tables
 from suites.experiments.gpu_evidence.speed_tables import auto_table, floors_table, throughput_table
 from suites.experiments.kth_table2 import tables as kth_table2_tables
+from suites.experiments.layer_speed import tables as layer_speed_tables
 from suites.table import Table
 
 ITEMS = {

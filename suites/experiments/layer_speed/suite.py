@@ -10,7 +10,7 @@ from pathlib import Path
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.layer_speed_tables import tables
+from suites.experiments.layer_speed.tables import tables
 
 SHAPES = (
     *("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7"),
@@ -50,7 +50,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Ratios by shape, and the roofline."""
-    from suites.layer_speed_figure import draw
+    from suites.experiments.layer_speed.figure import draw
 
     return draw(rows, folder)
 

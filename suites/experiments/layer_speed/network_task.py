@@ -12,9 +12,9 @@ from stdcf.memory.measure import StepMeter
 from stdcf.stages.apply import to_channels_last
 from suites.engine.catalog import build
 from suites.engine.store.folder import RunFolder
+from suites.experiments.layer_speed.cases import ATOMS
+from suites.experiments.layer_speed.task import LAYOUTS
 from suites.interleaved import Contender, run_rounds, timings
-from suites.layer_speed_cases import ATOMS
-from suites.layer_speed_task import LAYOUTS
 
 # Channels, T, H, W and classes.
 INPUTS = {"kth_cnn": ((1, 16, 60, 80), 6), "resnet3d_50": ((3, 8, 224, 224), 400)}

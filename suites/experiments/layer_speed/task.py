@@ -14,8 +14,8 @@ from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.stages.apply import to_channels_last
 from suites.cuda_numbers import number_type
 from suites.engine.store.folder import RunFolder
+from suites.experiments.layer_speed.cases import SHAPES, Shape, layers, missing
 from suites.interleaved import Contender, run_rounds, timings
-from suites.layer_speed_cases import SHAPES, Shape, layers, missing
 
 LAYOUTS = {
     "contiguous": torch.contiguous_format,

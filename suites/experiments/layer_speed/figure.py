@@ -6,7 +6,7 @@ from typing import Any
 
 from suites import style
 from suites.engine.suite import Row
-from suites.layer_speed_tables import RESNET50, best_layout, by_batch, in_order
+from suites.experiments.layer_speed.tables import RESNET50, best_layout, by_batch, in_order
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
 _SHOWN = {
