@@ -21,7 +21,7 @@ TASKS: dict[str, str] = {
     "gpu_prediction": "suites.experiments.gpu_evidence.memory_task:predict",
     "gpu_throughput": "suites.experiments.gpu_evidence.throughput_task:measure",
     "layer_speed": "suites.experiments.layer_speed.task:measure",
-    "memory_caps": "suites.memory_caps_task:measure",
+    "memory_caps": "suites.experiments.memory_caps.task:measure",
     "network_speed": "suites.experiments.layer_speed.network_task:measure",
     "reconstruct": "suites.tr_mnist_task:reconstruct",
     "reduction": "suites.reduction_task:measure",

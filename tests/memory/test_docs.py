@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from suites.engine.store.folder import rows
-from suites.memory_caps import SUITE
+from suites.experiments.memory_caps.suite import SUITE
 from suites.table import Table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "memory.md"

@@ -12,9 +12,15 @@ from stdcf.stages.stage import total_cost
 from suites import run, style
 from suites.engine.catalog import layer_by_name
 from suites.engine.suite import Request
-from suites.memory_caps import ATOMS, PROFILES, SUITE
-from suites.memory_caps_task import _predicted
-from suites.memory_caps_ways import LARGEST_BATCH, TECHNIQUES, TRAINED, Network, in_suite_order
+from suites.experiments.memory_caps.suite import ATOMS, PROFILES, SUITE
+from suites.experiments.memory_caps.task import _predicted
+from suites.experiments.memory_caps.techniques import (
+    LARGEST_BATCH,
+    TECHNIQUES,
+    TRAINED,
+    Network,
+    in_suite_order,
+)
 
 MIB, GIB = 2**20, 2**30
 

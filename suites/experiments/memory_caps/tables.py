@@ -5,7 +5,12 @@ from typing import Any
 
 from suites import cells
 from suites.engine.suite import Row
-from suites.memory_caps_ways import BUDGETS, LARGEST_BATCH, in_suite_order, split_mode
+from suites.experiments.memory_caps.techniques import (
+    BUDGETS,
+    LARGEST_BATCH,
+    in_suite_order,
+    split_mode,
+)
 from suites.small_print import describe, provenance_notes
 from suites.style import LAYER_NAMES
 from suites.table import Table

@@ -6,7 +6,7 @@ from typing import Any
 
 from suites import style
 from suites.engine.suite import Row
-from suites.memory_caps_ways import in_suite_order, split_mode
+from suites.experiments.memory_caps.techniques import in_suite_order, split_mode
 from suites.stats import estimate
 
 MIB = 2**20
@@ -76,7 +76,7 @@ def _line(left: Any, right: Any, place: int, rows: Sequence[Row]) -> None:
 
 
 def _small_print(rows: Sequence[Row], capped: bool) -> list[str]:
-    from suites.memory_caps_tables import trained_on
+    from suites.experiments.memory_caps.tables import trained_on
 
     first = rows[0]
     counts = sorted({sum(r["mode"] == row["mode"] for r in rows) for row in rows})

@@ -14,8 +14,8 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.memory_caps_tables import tables
-from suites.memory_caps_ways import ITERATIONS, TRAINED, in_suite_order
+from suites.experiments.memory_caps.tables import tables
+from suites.experiments.memory_caps.techniques import ITERATIONS, TRAINED, in_suite_order
 
 MIB = 2**20
 NETWORKS = ("kth_cnn", "resnet3d_50", "slowfast_r50_8x8")
@@ -224,7 +224,8 @@ def _device(request: Request) -> Any:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Memory against step cost of the plans; accuracy and memory of what was trained."""
-    from suites import memory_caps_accuracy_figure, memory_caps_figure
+    from suites.experiments.memory_caps import figure_accuracy as memory_caps_accuracy_figure
+    from suites.experiments.memory_caps import figure_cost as memory_caps_figure
 
     ordered = in_suite_order(rows)
     return [

@@ -18,7 +18,14 @@ from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
 from suites.any_model import build_any
 from suites.engine.store.folder import RunFolder
-from suites.memory_caps_ways import CAPS_GIB, GIB, NETWORKS, TECHNIQUES, Network, schedule_of
+from suites.experiments.memory_caps.techniques import (
+    CAPS_GIB,
+    GIB,
+    NETWORKS,
+    TECHNIQUES,
+    Network,
+    schedule_of,
+)
 from suites.planning import Planner
 
 
