@@ -24,7 +24,7 @@ TASKS: dict[str, str] = {
     "memory_caps": "suites.experiments.memory_caps.task:measure",
     "network_speed": "suites.experiments.layer_speed.network_task:measure",
     "reconstruct": "suites.tr_mnist_task:reconstruct",
-    "reduction": "suites.reduction_task:measure",
+    "reduction": "suites.experiments.reduction.task:measure",
     "stage_maps": "suites.stage_maps_task:measure",
     "train_and_test": "suites.conditions_task:measure",
     "video_maps": "suites.experiments.kinetics_gradcam.task:measure",

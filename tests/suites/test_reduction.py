@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import reduction_task
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.reduction import SIZES, SUITE, specs
+from suites.experiments.reduction import task as reduction_task
+from suites.experiments.reduction.suite import SIZES, SUITE, specs
 
 SHIPPED = {
     "shipped": False,

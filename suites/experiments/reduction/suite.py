@@ -9,7 +9,7 @@ from pathlib import Path
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.reduction_tables import tables
+from suites.experiments.reduction.tables import tables
 
 # (t, k) -> a run each.
 SIZES = ((3, 3), (3, 5), (5, 3), (5, 5))
@@ -48,7 +48,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Counted share of the dense layer's parameters and MACs over channels."""
-    from suites.reduction_figure import draw
+    from suites.experiments.reduction.figure import draw
 
     return draw(rows, folder)
 
