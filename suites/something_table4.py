@@ -21,9 +21,8 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.engine.weights import IMAGENET, KINETICS, bind
 from suites.experiments.kinetics_table3.suite import WEIGHT_DECAY, no_figures
-from suites.systems import MEMORY_BATCH, System, clip, make_spec
-from suites.table import Table
-from suites.video_tables import (
+from suites.experiments.shared.video_systems import MEMORY_BATCH, System, clip, make_spec
+from suites.experiments.shared.video_tables import (
     Line,
     PublishedTable,
     accuracy_table,
@@ -31,6 +30,7 @@ from suites.video_tables import (
     costs_of_rows,
     stage_table,
 )
+from suites.table import Table
 
 CLASSES = 174
 ITERATIONS = 2

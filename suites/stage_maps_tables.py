@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from suites import cells
-from suites.conditions import layers_of
 from suites.engine.suite import Row
+from suites.experiments.shared.conditions import layers_of
+from suites.experiments.shared.stage_maps import stage_words
 from suites.small_print import describe, provenance_notes
-from suites.stage_maps import stage_words
 from suites.style import layer_name
 from suites.table import Table
 

@@ -25,8 +25,8 @@ TASKS: dict[str, str] = {
     "network_speed": "suites.experiments.layer_speed.network_task:measure",
     "reconstruct": "suites.tr_mnist_task:reconstruct",
     "reduction": "suites.experiments.reduction.task:measure",
-    "stage_maps": "suites.stage_maps_task:measure",
-    "train_and_test": "suites.conditions_task:measure",
+    "stage_maps": "suites.experiments.shared.stage_maps_task:measure",
+    "train_and_test": "suites.experiments.shared.conditions_task:measure",
     "video_maps": "suites.experiments.kinetics_gradcam.task:measure",
 }
 

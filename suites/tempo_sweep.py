@@ -7,11 +7,11 @@ A network whose temporal atoms were trained at dilation d at tempo 1 sees the sa
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import conditions
-from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
+from suites.experiments.shared import conditions
+from suites.experiments.shared.conditions import Condition, full_network
 from suites.tempo_sweep_tables import NETWORKS, TEMPI, tables
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import style
-from suites.conditions import layers_of, under
 from suites.engine.suite import Row
+from suites.experiments.shared.conditions import layers_of, under
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
 from suites.tempo_sweep_tables import NETWORKS, TEMPI

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stdcf.errors import UserError
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder, run_folders
-from suites.systems import CHANNELS
+from suites.experiments.shared.video_systems import CHANNELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -19,9 +19,9 @@ from suites.engine.train import train
 from suites.experiments.kinetics_gradcam import suite as kinetics_gradcam
 from suites.experiments.kinetics_gradcam.networks import Network, clip_of, network_of
 from suites.experiments.kinetics_gradcam.task import measure, names_of
-from suites.gradcam import gradcam
+from suites.experiments.shared.gradcam import gradcam
+from suites.experiments.shared.stage_maps_task import LAST_MAP
 from suites.pictures import unpacked
-from suites.stage_maps_task import LAST_MAP
 
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 

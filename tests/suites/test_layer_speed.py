@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from suites import interleaved
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.experiments.layer_speed import task as layer_speed_task
@@ -15,7 +14,8 @@ from suites.experiments.layer_speed.cases import SHAPES, Shape, layers
 from suites.experiments.layer_speed.figure import SHAPES as DRAWN
 from suites.experiments.layer_speed.suite import SUITE, specs
 from suites.experiments.layer_speed.tables import geometric_mean, tables
-from suites.interleaved import Contender, run_rounds, timings
+from suites.experiments.shared import timing as interleaved
+from suites.experiments.shared.timing import Contender, run_rounds, timings
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import Tensor
 from stdcf.training.trainer import Stopped
 from suites.cuda_numbers import number_type
 from suites.engine.store.folder import RunFolder
-from suites.interleaved import timed
+from suites.experiments.shared.timing import timed
 
 TYPES = ("float32", "tf32", "bfloat16")
 # Of a product against float64, relative, by norms.

@@ -17,7 +17,7 @@ from suites.engine.store.folder import RunFolder
 from suites.experiments.gpu_evidence.cases import Case
 from suites.experiments.gpu_evidence.machine_task import spread
 from suites.experiments.gpu_evidence.memory_task import build_case, stage_of, step_arguments
-from suites.interleaved import Contender, run_rounds
+from suites.experiments.shared.timing import Contender, run_rounds
 
 # Of a network's scores against float64: cuDNN's float32 products have TF32's ten bits by default.
 _BOUNDS = {"float32": 0.02, "compiled": 0.02, "bfloat16": 0.05}

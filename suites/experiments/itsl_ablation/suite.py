@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
-from suites import ablations
 from suites.ablation_tables import Words, ablation_tables
-from suites.ablations import Setting, epochs_of, milestones
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.experiments.shared import ablation as ablations
+from suites.experiments.shared.ablation import Setting, epochs_of, milestones
 
 # In the order of their value. The first is what the others change.
 WORDS = {

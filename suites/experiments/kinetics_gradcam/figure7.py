@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import stage_maps_figure
 from suites.engine.suite import Row
 from suites.experiments.kinetics_gradcam.tables import network_words
+from suites.experiments.shared import stage_maps_figure
 from suites.small_print import where_and_when
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites import stage_maps
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kinetics_gradcam import networks as video_networks
@@ -22,6 +21,7 @@ from suites.experiments.kinetics_gradcam.networks import Network
 from suites.experiments.kinetics_gradcam.tables import tables
 from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.kth_table2.suite import PROFILES, dataset_options
+from suites.experiments.shared import stage_maps
 
 STAGES = ("t3", "s3")
 # The last feature maps before the pool: of the last convolution's block, after its ReLU.

@@ -11,9 +11,9 @@ from stdcf.training.step import Numerics
 from stdcf.visualize import share_on_motion
 from suites.engine.store.folder import RunFolder
 from suites.experiments.kinetics_gradcam.networks import Network, clip_of, load, sha256
-from suites.gradcam import gradcam
-from suites.stage_maps import stage_words
-from suites.stage_maps_task import drawn, picture_of
+from suites.experiments.shared.gradcam import gradcam
+from suites.experiments.shared.stage_maps import stage_words
+from suites.experiments.shared.stage_maps_task import drawn, picture_of
 from suites.style import layer_name
 
 

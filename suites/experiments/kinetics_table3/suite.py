@@ -18,9 +18,8 @@ from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.systems import MEMORY_BATCH, System, clip, make_spec
-from suites.table import Table
-from suites.video_tables import (
+from suites.experiments.shared.video_systems import MEMORY_BATCH, System, clip, make_spec
+from suites.experiments.shared.video_tables import (
     Line,
     PublishedTable,
     accuracy_table,
@@ -28,6 +27,7 @@ from suites.video_tables import (
     costs_of_rows,
     stage_table,
 )
+from suites.table import Table
 
 CLASSES = 400
 ITERATIONS = 3

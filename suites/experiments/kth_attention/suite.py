@@ -7,10 +7,10 @@ paper shows four frames of two clips; here a number for all test clips stands be
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import stage_maps
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
+from suites.experiments.shared import stage_maps
 from suites.stage_maps_tables import table
 from suites.table import Table
 
@@ -28,7 +28,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 6, and its numbers for all layers."""
-    from suites.stage_maps_figure import draw
+    from suites.experiments.shared.stage_maps_figure import draw
 
     what = "the last convolution's feature maps summed over channels"
     return draw(rows, folder, "figure6", what)

@@ -8,12 +8,12 @@ they are or dilated by 2. In time: trained on full-size clips with temporal atom
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import conditions
-from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table1.tables import tables
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
+from suites.experiments.shared import conditions
+from suites.experiments.shared.conditions import Condition, full_network
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:

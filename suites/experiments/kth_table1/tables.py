@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites import cells
-from suites.conditions import layers_of, under
 from suites.engine.suite import Row
+from suites.experiments.shared.conditions import layers_of, under
 from suites.published import number, published
 from suites.small_print import describe, provenance_notes
 from suites.stats import paired

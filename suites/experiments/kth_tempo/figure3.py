@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suites import style
-from suites.conditions import layers_of, under
 from suites.engine.suite import Row
 from suites.experiments.kth_tempo.tables import similarities
+from suites.experiments.shared.conditions import layers_of, under
 from suites.pictures import unpacked
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate

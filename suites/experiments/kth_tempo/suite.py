@@ -8,12 +8,12 @@ took two frames takes one, so atoms trained at dilation 2 are swapped for those 
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import conditions
-from suites.conditions import Condition, full_network
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.experiments.kth_tempo.tables import tables
+from suites.experiments.shared import conditions
+from suites.experiments.shared.conditions import Condition, full_network
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:

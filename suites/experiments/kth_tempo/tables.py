@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from suites import cells
-from suites.conditions import layers_of, under
 from suites.engine.suite import Row
+from suites.experiments.shared.conditions import layers_of, under
 from suites.small_print import describe, provenance_notes
 from suites.stats import estimate
 from suites.style import layer_name

@@ -14,7 +14,7 @@ from suites.engine.catalog import build
 from suites.engine.store.folder import RunFolder
 from suites.experiments.layer_speed.cases import ATOMS
 from suites.experiments.layer_speed.task import LAYOUTS
-from suites.interleaved import Contender, run_rounds, timings
+from suites.experiments.shared.timing import Contender, run_rounds, timings
 
 # Channels, T, H, W and classes.
 INPUTS = {"kth_cnn": ((1, 16, 60, 80), 6), "resnet3d_50": ((3, 8, 224, 224), 400)}

@@ -15,7 +15,7 @@ from stdcf.stages.apply import to_channels_last
 from suites.cuda_numbers import number_type
 from suites.engine.store.folder import RunFolder
 from suites.experiments.layer_speed.cases import SHAPES, Shape, layers, missing
-from suites.interleaved import Contender, run_rounds, timings
+from suites.experiments.shared.timing import Contender, run_rounds, timings
 
 LAYOUTS = {
     "contiguous": torch.contiguous_format,

@@ -6,11 +6,11 @@ from textwrap import fill
 from typing import Any
 
 from suites import style
-from suites.conditions import layers_of
 from suites.engine.suite import Row
+from suites.experiments.shared.conditions import layers_of
+from suites.experiments.shared.stage_maps import stage_words
 from suites.pictures import unpacked
 from suites.small_print import describe, where_and_when
-from suites.stage_maps import stage_words
 from suites.stage_maps_tables import after, stages_of
 from suites.stats import estimate
 

@@ -8,10 +8,10 @@ from torch import nn
 from stdcf.data.clips.splits import VideoData
 from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
-from suites.conditions import Condition
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.trained import train_or_adopt
+from suites.experiments.shared.conditions import Condition
 
 
 def measure(
@@ -42,7 +42,7 @@ def measure(
     row["conditions"] = tests
     row["summary"] = ", ".join(f"{test['name']} {100 * test['accuracy']:.1f}%" for test in tests)
     if spec.options.get("maps"):
-        from suites.kth_tempo_maps import compare
+        from suites.experiments.shared.tempo_maps import compare
 
         row |= compare(model, data, spec, numerics, conditions)
     return row

@@ -13,10 +13,10 @@ from stdcf.data.clips.transforms import change_tempo, stride_time
 from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, similarity
-from suites.conditions import Condition
 from suites.engine.spec import RunSpec
+from suites.experiments.shared.conditions import Condition
+from suites.experiments.shared.stage_maps_task import lively
 from suites.pictures import packed
-from suites.stage_maps_task import lively
 
 # Frames of the faster clip of which pictures are kept, of the first seed alone.
 PICTURE_FRAMES = 4
