@@ -55,8 +55,8 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
+    from suites.experiments.single.suite import DATASETS
     from suites.option_words import beta_gamma, clip_size, name_and_value
-    from suites.single import DATASETS
     from suites.units import parse_bytes
 
     cap_bytes = parse_bytes(cap)

@@ -107,7 +107,7 @@ def _stages(mode: str, options: Mapping[str, Any], epochs: int) -> tuple[Stage, 
 
 def tables(rows: Sequence[Row]) -> list[Any]:
     """Accuracy, memory and time of each run."""
-    from suites.single_table import table
+    from suites.experiments.single.tables import table
 
     return [table(rows)] if rows else []
 
