@@ -8,15 +8,15 @@ import torch
 
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import save_checkpoint
-from suites import something_table4
 from suites.engine import weights
 from suites.engine.catalog import build
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
+from suites.experiments.something_table4 import suite as something_table4
+from suites.experiments.something_table4.suite import SUITE, TABLE, specs
 from suites.published import published
-from suites.something_table4 import SUITE, TABLE, specs
 
 PAPER = Request(profile="paper", dataset="something_v1")
 MANIFEST = "ab" * 32

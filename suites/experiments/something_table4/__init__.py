@@ -1,0 +1,1 @@
+"""The suite `something_table4`."""
