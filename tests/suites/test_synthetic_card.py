@@ -8,13 +8,14 @@ import pytest
 from scipy import stats as scipy_stats
 
 from stdcf.data.sets import synthetic_actions
-from suites import plot, report, run, status, synthetic_card
+from suites import plot, report, run, status
 from suites.engine.session import Session, make_request
 from suites.engine.store.folder import run_folders
 from suites.engine.suite import Request
+from suites.experiments.synthetic_card import suite as synthetic_card
+from suites.experiments.synthetic_card.figure import draw
+from suites.experiments.synthetic_card.tables import tables
 from suites.settings import by_setting
-from suites.synthetic_card_figure import draw
-from suites.synthetic_card_tables import tables
 
 # What the data set is made to ask for: accuracy of the full clip, then points below it.
 TARGETS = {"full_clip": 85, "every_second_frame": 5, "half_size": 5, "one_frame": 20}

@@ -13,7 +13,7 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.synthetic_card_tables import CONDITIONS, tables
+from suites.experiments.synthetic_card.tables import CONDITIONS, tables
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """A bar for each condition."""
-    from suites.synthetic_card_figure import draw
+    from suites.experiments.synthetic_card.figure import draw
 
     return draw(rows, folder)
 

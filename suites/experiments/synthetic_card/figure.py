@@ -5,9 +5,9 @@ from pathlib import Path
 
 from suites import style
 from suites.engine.suite import Row
+from suites.experiments.synthetic_card.tables import CONDITIONS, by_condition
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.synthetic_card_tables import CONDITIONS, by_condition
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
