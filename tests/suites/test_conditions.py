@@ -12,7 +12,6 @@ import torch
 from stdcf import set_dilation
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import load_checkpoint
-from suites import tempo_sweep
 from suites.engine import trained
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
@@ -22,6 +21,7 @@ from suites.experiments.kth_table1 import suite as kth_table1
 from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.kth_tempo import suite as kth_tempo
 from suites.experiments.shared.conditions_task import measure
+from suites.experiments.tempo_sweep import suite as tempo_sweep
 from suites.pictures import unpacked
 from suites.table import Table
 

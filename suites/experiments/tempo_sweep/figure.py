@@ -6,9 +6,9 @@ from pathlib import Path
 from suites import style
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
+from suites.experiments.tempo_sweep.tables import NETWORKS, TEMPI
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.tempo_sweep_tables import NETWORKS, TEMPI
 
 _LINES = {1: ":", 2: "--", 4: "-"}
 

@@ -12,7 +12,7 @@ from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
-from suites.tempo_sweep_tables import NETWORKS, TEMPI, tables
+from suites.experiments.tempo_sweep.tables import NETWORKS, TEMPI, tables
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
@@ -31,7 +31,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Accuracy against tempo."""
-    from suites.tempo_sweep_figure import draw
+    from suites.experiments.tempo_sweep.figure import draw
 
     return draw(rows, folder)
 
