@@ -23,7 +23,7 @@ TASKS: dict[str, str] = {
     "layer_speed": "suites.experiments.layer_speed.task:measure",
     "memory_caps": "suites.experiments.memory_caps.task:measure",
     "network_speed": "suites.experiments.layer_speed.network_task:measure",
-    "reconstruct": "suites.tr_mnist_task:reconstruct",
+    "reconstruct": "suites.experiments.tr_mnist.task:reconstruct",
     "reduction": "suites.experiments.reduction.task:measure",
     "stage_maps": "suites.experiments.shared.stage_maps_task:measure",
     "train_and_test": "suites.experiments.shared.conditions_task:measure",

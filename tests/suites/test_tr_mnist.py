@@ -13,13 +13,13 @@ from stdcf.data.sets.digit_images import load_digits
 from stdcf.data.sets.tr_mnist import MovingDigits, load
 from stdcf.errors import UserError
 from stdcf.training.trainer import Stopped
-from suites import tr_mnist_task
 from suites.engine.catalog import build
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.tr_mnist import SUITE, specs, widened
-from suites.tr_mnist_figure import frames
-from suites.tr_mnist_task import psnr_db
+from suites.experiments.tr_mnist import task as tr_mnist_task
+from suites.experiments.tr_mnist.figure2 import frames
+from suites.experiments.tr_mnist.suite import SUITE, specs, widened
+from suites.experiments.tr_mnist.task import psnr_db
 
 SMALL = {"size": [16, 16], "clip_frames": 4, "train_clips": 6, "test_clips": 3}
 

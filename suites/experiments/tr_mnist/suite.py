@@ -16,7 +16,7 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.tr_mnist_tables import EQUAL_PARAMS, LINES, Line, tables
+from suites.experiments.tr_mnist.tables import EQUAL_PARAMS, LINES, Line, tables
 
 # Few, so that filters limit what is given back: the quick profile's first seed has regular filters
 # ahead of rank-1's by 1.3 dB with 4 channels, and behind them by 0.5 dB with 16.
@@ -133,7 +133,7 @@ def widened(
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Figure 2: frames and what each layer makes of them, and the ratios."""
-    from suites.tr_mnist_figure import draw
+    from suites.experiments.tr_mnist.figure2 import draw
 
     return draw(rows, folder)
 

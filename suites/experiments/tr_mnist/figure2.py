@@ -8,10 +8,10 @@ import numpy as np
 
 from suites import style
 from suites.engine.suite import Row
+from suites.experiments.tr_mnist.tables import EQUAL_WIDTH, LINES, of, paper_db
 from suites.pictures import unpacked
 from suites.small_print import describe, where_and_when
 from suites.stats import estimate
-from suites.tr_mnist_tables import EQUAL_WIDTH, LINES, of, paper_db
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
