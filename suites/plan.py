@@ -78,9 +78,9 @@ def main(
     layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
 
     from suites.any_model import build_any
-    from suites.plan_report import Asked, as_object, notes, table
-    from suites.planning import Planner
-    from suites.ways import preference, schedules, selection
+    from suites.planning.planner import Planner
+    from suites.planning.report import Asked, as_object, notes, table
+    from suites.planning.ways import preference, schedules, selection
 
     planner = Planner(
         lambda: build_any(

@@ -1,4 +1,4 @@
-"""suites.predictors: every count of one step, and what it says where torch-kitsune is missing."""
+"""suites.planning.predictors: every count of one step, and what it says where torch-kitsune is missing."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suites import predictors
+from suites.planning import predictors
 
 SMALL = ("--model", "kth_cnn", "--channels", "1", "--classes", "6", "--clip", "8x16x16")
 

@@ -26,7 +26,7 @@ from suites.experiments.memory_caps.techniques import (
     Network,
     schedule_of,
 )
-from suites.planning import Planner
+from suites.planning.planner import Planner
 
 
 def measure(

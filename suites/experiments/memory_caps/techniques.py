@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from suites import style
 from suites.engine.suite import Row
-from suites.ways import Schedule, schedules
+from suites.planning.ways import Schedule, schedules
 
 CAPS_GIB = (0.5, 1, 2, 4, 6, 8, 12, 16)
 GIB = 2**30

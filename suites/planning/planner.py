@@ -23,7 +23,7 @@ from stdcf.memory.predict import Predictor
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage
-from suites.ways import (
+from suites.planning.ways import (
     ACCUMULATED,
     BASES,
     FULL_SIZE,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.memory.savers.names import read_words
+from suites.planning.ways import Way
 from suites.table import Table
-from suites.ways import Way
 
 MIB = 2**20
 # What a step takes beyond multiplications, by saver.

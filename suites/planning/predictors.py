@@ -1,4 +1,4 @@
-"""``python -m suites.predictors …``: one step's peak memory by every count that there is.
+"""``python -m suites.planning.predictors …``: one step's peak memory by every count that there is.
 
 This project's predictions, torch-kitsune's where it is installed (``pip install --no-deps
 torch-kitsune==0.7.0``), and with --measure a real step on this CPU: the tracker's count of its

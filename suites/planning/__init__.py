@@ -1,0 +1,1 @@
+"""What fits under a cap, and what it costs."""
