@@ -6,8 +6,8 @@ from pathlib import Path
 from suites import style
 from suites.ablation_tables import BASE, Words, by_mode
 from suites.engine.suite import Row
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 
 def draw(

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
 from suites.table import Table
 
 BASE = "base"

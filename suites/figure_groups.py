@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from suites import style
 from suites.engine.suite import Row
-from suites.small_print import describe, where_and_when
+from suites.reporting.small_print import describe, where_and_when
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

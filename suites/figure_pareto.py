@@ -12,7 +12,7 @@ from suites.figure_groups import (
     new_figure,
     small_print,
 )
-from suites.stats import estimate
+from suites.reporting.stats import estimate
 
 MIB = 2**20
 

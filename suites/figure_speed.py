@@ -8,7 +8,7 @@ from pathlib import Path
 from suites import style
 from suites.engine.suite import Row
 from suites.figure_groups import Group, groups_of, new_figure, small_print
-from suites.stats import Estimate, estimate
+from suites.reporting.stats import Estimate, estimate
 
 _MOST_ROWS = 16
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from suites import style
 from suites.engine.suite import Row
 from suites.figure_groups import Group, groups_of, modes_of, new_figure, small_print
-from suites.stats import estimate
+from suites.reporting.stats import estimate
 
 MIB = 2**20
 _MOST_BARS = 14

@@ -23,9 +23,9 @@ def main(
 
     What is drawn already, of the same rows, stays as it is.
     """
-    from suites.drawing import Setting, draw_settings
     from suites.engine.store import folder as store
-    from suites.settings import by_setting, suites_to_show
+    from suites.reporting.drawing import Setting, draw_settings
+    from suites.reporting.settings import by_setting, suites_to_show
 
     folder = (out or (results or store.LOCAL) / "figures").expanduser().resolve()
     store.check_writable(folder, "--out")

@@ -46,7 +46,7 @@ def main(
     if check and docs is None:
         raise UserError("--check goes with --docs, as in --docs docs/results.md --check")
     if diff is not None:
-        from suites.diff import diff_tables
+        from suites.reporting.diff import diff_tables
 
         show(diff_tables(*diff), format_)
         return 0
@@ -56,7 +56,7 @@ def main(
         typer.echo(write_page(html, name, results))
         return 0
     if docs is not None:
-        from suites.docs_page import is_current, write_docs
+        from suites.reporting.docs_page import is_current, write_docs
 
         if check:
             why = is_current(docs)
@@ -64,8 +64,8 @@ def main(
             return EXIT_ROWS_NOT_OK if why else 0
         typer.echo(write_docs(docs))
         return 0
+    from suites.reporting.settings import by_setting, suites_to_show
     from suites.setting_tables import setting_tables
-    from suites.settings import by_setting, suites_to_show
 
     tables = []
     missing = []

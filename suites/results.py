@@ -59,8 +59,8 @@ def list_runs(
     ),
 ) -> int:
     """List ended runs, local and shipped (†), the latest first."""
-    from suites import cells
     from suites.report import show
+    from suites.reporting import cells
     from suites.table import Cell, Table
 
     rows = _rows(_root(results), suite=suite, setting=setting, status=status)

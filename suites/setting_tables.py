@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from suites.comparisons import comparison_table
 from suites.engine.suite import Row, Suite
+from suites.reporting.comparisons import comparison_table
 from suites.table import Table
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of
 from suites.experiments.shared.stage_maps import stage_words
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
 from suites.style import layer_name
 from suites.table import Table
 

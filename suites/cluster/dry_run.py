@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from slurm.launcher import SlurmLauncher, Submission
 from slurm.profile import ClusterProfile
 from stdcf.errors import UserError
-from suites.cells import MIB
 from suites.cluster.code_version import code_version
 from suites.cluster.record import ARRAYS
 from suites.cluster.run import requests_for
@@ -15,6 +14,7 @@ from suites.cluster.submit import MANY_JOBS, Request
 from suites.engine.estimates import ClipFacts, Estimates
 from suites.engine.spec import RunSpec
 from suites.engine.store import folder as store
+from suites.reporting.cells import MIB
 from suites.table import Table
 
 if TYPE_CHECKING:

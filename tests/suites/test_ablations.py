@@ -7,12 +7,12 @@ import pytest
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import total_cost
-from suites.comparisons import comparison_table
 from suites.engine.catalog import build
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.experiments.atoms_ablation import suite as atoms_ablation
 from suites.experiments.itsl_ablation import suite as itsl_ablation
+from suites.reporting.comparisons import comparison_table
 from suites.table import Table
 
 REQUEST = Request("paper", "weizmann", epochs=10)

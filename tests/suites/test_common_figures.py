@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from suites import figure_curves, figure_speed, plot, style
-from suites.drawing import RECORD, Setting, draw_settings, drawn
 from suites.engine.store import folder as store
 from suites.figure_groups import groups_of
 from suites.figure_pareto import pareto_front
 from suites.figures_common import COMMON
-from suites.settings import by_setting
+from suites.reporting.drawing import RECORD, Setting, draw_settings, drawn
+from suites.reporting.settings import by_setting
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 HOSTILE = r"$\frac{<b>&'\n]]>--%漢 " + "\x00\x1b\u202e"

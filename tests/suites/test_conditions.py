@@ -22,7 +22,7 @@ from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.kth_tempo import suite as kth_tempo
 from suites.experiments.shared.conditions_task import measure
 from suites.experiments.tempo_sweep import suite as tempo_sweep
-from suites.pictures import unpacked
+from suites.reporting.pictures import unpacked
 from suites.table import Table
 
 MODULES = {"kth_table1": kth_table1, "kth_tempo": kth_tempo, "tempo_sweep": tempo_sweep}

@@ -11,9 +11,9 @@ from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
 from suites import report
-from suites.diff import diff_tables
 from suites.engine.store import folder as store
-from suites.stats import holm
+from suites.reporting.diff import diff_tables
+from suites.reporting.stats import holm
 
 MIB = 2**20
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from suites import report
-from suites.docs_page import is_current, write_docs
 from suites.engine.store import folder as store
 from suites.engine.store.index import read_rows
+from suites.reporting.docs_page import is_current, write_docs
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 

@@ -21,7 +21,7 @@ from suites.experiments.kinetics_gradcam.networks import Network, clip_of, netwo
 from suites.experiments.kinetics_gradcam.task import measure, names_of
 from suites.experiments.shared.gradcam import gradcam
 from suites.experiments.shared.stage_maps_task import LAST_MAP
-from suites.pictures import unpacked
+from suites.reporting.pictures import unpacked
 
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 

@@ -11,7 +11,7 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.kinetics_table3.suite import CLASSES, PROFILES, TABLE, specs, tables
-from suites.published import published
+from suites.reporting.published import published
 
 PAPER = Request(profile="paper", dataset="kinetics400")
 MANIFEST = "ab" * 32

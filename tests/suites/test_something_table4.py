@@ -16,7 +16,7 @@ from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.something_table4 import suite as something_table4
 from suites.experiments.something_table4.suite import SUITE, TABLE, specs
-from suites.published import published
+from suites.reporting.published import published
 
 PAPER = Request(profile="paper", dataset="something_v1")
 MANIFEST = "ab" * 32

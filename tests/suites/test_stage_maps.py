@@ -18,7 +18,7 @@ from suites.engine.train import build_model, open_data
 from suites.experiments.kth_attention import suite as kth_attention
 from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.shared.stage_maps_task import LAST_MAP, TOP, lively, measure
-from suites.pictures import unpacked
+from suites.reporting.pictures import unpacked
 
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from suites.comparisons import comparison_table, p_text
-from suites.stats import estimate, holm, paired, unpaired
+from suites.reporting.comparisons import comparison_table, p_text
+from suites.reporting.stats import estimate, holm, paired, unpaired
 
 # Sums and differences of eighths are exact: there is a spread, or none at all.
 ACCURACY = st.integers(0, 800).map(lambda n: n / 8)

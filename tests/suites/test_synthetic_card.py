@@ -15,7 +15,7 @@ from suites.engine.suite import Request
 from suites.experiments.synthetic_card import suite as synthetic_card
 from suites.experiments.synthetic_card.figure import draw
 from suites.experiments.synthetic_card.tables import tables
-from suites.settings import by_setting
+from suites.reporting.settings import by_setting
 
 # What the data set is made to ask for: accuracy of the full clip, then points below it.
 TARGETS = {"full_clip": 85, "every_second_frame": 5, "half_size": 5, "one_frame": 20}

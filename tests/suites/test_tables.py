@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
-from suites import cells
 from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
-from suites.stats import estimate
+from suites.reporting import cells
+from suites.reporting.stats import estimate
 from suites.style import LAYER_NAMES
 from suites.table import Table
 from suites.units import parse_bytes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from suites import style
 from suites.engine.suite import Row
 from suites.experiments.capacity.tables import FAMILIES, errors
-from suites.small_print import describe
-from suites.stats import estimate
+from suites.reporting.small_print import describe
+from suites.reporting.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

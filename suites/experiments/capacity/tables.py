@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.small_print import describe, provenance_notes
-from suites.stats import estimate
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
+from suites.reporting.stats import estimate
 from suites.table import Table
 
 T, K = 3, 3

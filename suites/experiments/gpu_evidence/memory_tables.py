@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.published import number, published
+from suites.reporting import cells
+from suites.reporting.published import number, published
 from suites.table import Cell, Table
 
 MIB, GIB = 2**20, 2**30

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
 from suites.experiments.layer_speed.figure import SHAPES
 from suites.experiments.layer_speed.tables import best_layout
+from suites.reporting import cells
 from suites.table import Cell, Table
 
 _BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}

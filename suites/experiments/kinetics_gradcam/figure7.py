@@ -6,7 +6,7 @@ from pathlib import Path
 from suites.engine.suite import Row
 from suites.experiments.kinetics_gradcam.tables import network_words
 from suites.experiments.shared import stage_maps_figure
-from suites.small_print import where_and_when
+from suites.reporting.small_print import where_and_when
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from suites.engine.suite import Row
-from suites.small_print import provenance_notes
+from suites.reporting.small_print import provenance_notes
 from suites.stage_maps_tables import table
 from suites.style import layer_name
 from suites.table import Table

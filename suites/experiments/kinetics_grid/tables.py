@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from suites import cells
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Row
 from suites.experiments.kinetics_grid.gpu_hours import NOTE, Shape, gpu_hours
 from suites.experiments.kinetics_grid.points import GIB, Point, points
 from suites.experiments.shared.video_systems import CHANNELS, SIZE
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
 from suites.table import Table
 
 if TYPE_CHECKING:

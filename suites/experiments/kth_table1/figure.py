@@ -8,8 +8,8 @@ from suites import style
 from suites.engine.suite import Row
 from suites.experiments.kth_table1.tables import GAPS, papers
 from suites.experiments.shared.conditions import layers_of, under
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suites import cells
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
-from suites.published import number, published
-from suites.small_print import describe, provenance_notes
-from suites.stats import paired
+from suites.reporting import cells
+from suites.reporting.published import number, published
+from suites.reporting.small_print import describe, provenance_notes
+from suites.reporting.stats import paired
 from suites.style import layer_name
 from suites.table import Table
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from suites import style
 from suites.engine.suite import Row
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

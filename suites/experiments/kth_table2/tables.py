@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.published import number, published
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.published import number, published
+from suites.reporting.small_print import describe, provenance_notes
 from suites.style import in_order, layer_name
 from suites.table import Table
 

@@ -8,9 +8,9 @@ from suites import style
 from suites.engine.suite import Row
 from suites.experiments.kth_tempo.tables import similarities
 from suites.experiments.shared.conditions import layers_of, under
-from suites.pictures import unpacked
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.pictures import unpacked
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

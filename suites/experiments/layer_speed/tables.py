@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.small_print import provenance_notes, when
+from suites.reporting import cells
+from suites.reporting.small_print import provenance_notes, when
 from suites.table import Table
 
 RESNET50 = ("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7")

@@ -7,7 +7,7 @@ from typing import Any
 from suites import style
 from suites.engine.suite import Row
 from suites.experiments.memory_caps.techniques import in_suite_order, split_mode
-from suites.stats import estimate
+from suites.reporting.stats import estimate
 
 MIB = 2**20
 FILLS = {"epochs": "none", "computation": "full"}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suites import cells
 from suites.engine.suite import Row
 from suites.experiments.memory_caps.techniques import (
     BUDGETS,
@@ -11,7 +10,8 @@ from suites.experiments.memory_caps.techniques import (
     in_suite_order,
     split_mode,
 )
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
 from suites.style import LAYER_NAMES
 from suites.table import Table
 

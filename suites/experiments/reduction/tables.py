@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from suites.engine.suite import Row
-from suites.small_print import provenance_notes
+from suites.reporting.small_print import provenance_notes
 from suites.table import Table
 
 

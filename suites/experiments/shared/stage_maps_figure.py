@@ -9,10 +9,10 @@ from suites import style
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of
 from suites.experiments.shared.stage_maps import stage_words
-from suites.pictures import unpacked
-from suites.small_print import describe, where_and_when
+from suites.reporting.pictures import unpacked
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 from suites.stage_maps_tables import after, stages_of
-from suites.stats import estimate
 
 _SHOWN_LAYER = "stdcf"
 _LINE = 24  # characters beside a picture

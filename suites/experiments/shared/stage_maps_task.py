@@ -16,7 +16,7 @@ from stdcf.visualize import outputs_of, share_on_motion
 from suites.engine.store.folder import RunFolder
 from suites.engine.trained import Trained, train_or_adopt
 from suites.experiments.shared.gradcam import gradcam
-from suites.pictures import packed
+from suites.reporting.pictures import packed
 
 # Of clips that are drawn, of the first seed alone.
 PICTURES = 2

@@ -16,7 +16,7 @@ from stdcf.visualize import outputs_of, similarity
 from suites.engine.spec import RunSpec
 from suites.experiments.shared.conditions import Condition
 from suites.experiments.shared.stage_maps_task import lively
-from suites.pictures import packed
+from suites.reporting.pictures import packed
 
 # Frames of the faster clip of which pictures are kept, of the first seed alone.
 PICTURE_FRAMES = 4

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from suites import cells
 from suites.engine.published_costs import Cost, cost_of_row
 from suites.engine.suite import Row
 from suites.experiments.shared.video_systems import SIZE, clip
-from suites.published import number, published
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.published import number, published
+from suites.reporting.small_print import describe, provenance_notes
 from suites.table import Table
 
 GIB = 2**30

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from suites import cells
 from suites.engine.suite import Row
+from suites.reporting import cells
 from suites.table import Table
 
 

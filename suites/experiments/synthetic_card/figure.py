@@ -6,8 +6,8 @@ from pathlib import Path
 from suites import style
 from suites.engine.suite import Row
 from suites.experiments.synthetic_card.tables import CONDITIONS, by_condition
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:

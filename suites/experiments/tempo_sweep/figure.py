@@ -7,8 +7,8 @@ from suites import style
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
 from suites.experiments.tempo_sweep.tables import NETWORKS, TEMPI
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 _LINES = {1: ":", 2: "--", 4: "-"}
 

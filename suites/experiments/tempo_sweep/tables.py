@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from suites import cells
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
-from suites.small_print import describe, provenance_notes
+from suites.reporting import cells
+from suites.reporting.small_print import describe, provenance_notes
 from suites.style import layer_name
 from suites.table import Table
 

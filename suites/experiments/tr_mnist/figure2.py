@@ -9,9 +9,9 @@ import numpy as np
 from suites import style
 from suites.engine.suite import Row
 from suites.experiments.tr_mnist.tables import EQUAL_WIDTH, LINES, of, paper_db
-from suites.pictures import unpacked
-from suites.small_print import describe, where_and_when
-from suites.stats import estimate
+from suites.reporting.pictures import unpacked
+from suites.reporting.small_print import describe, where_and_when
+from suites.reporting.stats import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

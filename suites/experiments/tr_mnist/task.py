@@ -19,7 +19,7 @@ from stdcf.training.step import Numerics
 from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
 from suites.engine.store.folder import RunFolder
 from suites.engine.train import build_model, open_data
-from suites.pictures import packed
+from suites.reporting.pictures import packed
 
 # Frames that the row keeps, of the first test clips and of what is made of them.
 STRIP_CLIPS, STRIP_FRAMES = 2, 6

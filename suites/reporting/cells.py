@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from suites.engine.suite import Row
-from suites.stats import Estimate, estimate
+from suites.reporting.stats import Estimate, estimate
 
 NOT_RUN = "not run"
 MIB = 2**20

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from suites import cells
 from suites.engine.suite import Row
-from suites.stats import holm, paired
+from suites.reporting import cells
+from suites.reporting.stats import holm, paired
 from suites.style import LAYER_NAMES
 from suites.table import Table
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites.comparisons import p_text
 from suites.engine.store import folder as store
 from suites.engine.store.index import read_rows
-from suites.stats import Comparison, holm, paired, unpaired
+from suites.reporting.comparisons import p_text
+from suites.reporting.stats import Comparison, holm, paired, unpaired
 from suites.table import Table
 
 # What says who measured, when and under which name, not what came out.

@@ -1,0 +1,1 @@
+"""What rows look like: cells, statistics, differences between results."""
