@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from suites import style
 from suites.ablation_tables import BASE, Words, by_mode
 from suites.engine.suite import Row
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate
 

@@ -7,8 +7,8 @@ from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of
 from suites.experiments.shared.stage_maps import stage_words
 from suites.reporting import cells
+from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
-from suites.style import layer_name
 from suites.table import Table
 
 

@@ -5,8 +5,8 @@ from itertools import combinations
 
 from suites.engine.suite import Row
 from suites.reporting import cells
+from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import holm, paired
-from suites.style import LAYER_NAMES
 from suites.table import Table
 
 # More rows than this are compared with the first alone: each further test weakens all.

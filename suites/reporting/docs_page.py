@@ -9,9 +9,9 @@ from stdcf.errors import UserError
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
-from suites.figures_common import COMMON
 from suites.files import write_atomically
 from suites.reporting.drawing import Setting, draw_settings
+from suites.reporting.figures.common import COMMON
 from suites.reporting.settings import by_setting, suites_to_show
 from suites.reporting.small_print import when
 from suites.setting_tables import setting_tables

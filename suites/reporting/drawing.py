@@ -17,10 +17,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from suites import style
 from suites.engine.registry import get_suite
 from suites.engine.suite import Row
-from suites.figures_common import draw_figures
+from suites.reporting.figures import style
+from suites.reporting.figures.common import draw_figures
 
 RECORD = "drawn.json"
 

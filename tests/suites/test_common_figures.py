@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from suites import figure_curves, figure_speed, plot, style
+from suites import plot
 from suites.engine.store import folder as store
-from suites.figure_groups import groups_of
-from suites.figure_pareto import pareto_front
-from suites.figures_common import COMMON
 from suites.reporting.drawing import RECORD, Setting, draw_settings, drawn
+from suites.reporting.figures import curves as figure_curves
+from suites.reporting.figures import speed as figure_speed
+from suites.reporting.figures import style
+from suites.reporting.figures.common import COMMON
+from suites.reporting.figures.groups import groups_of
+from suites.reporting.figures.pareto import pareto_front
 from suites.reporting.settings import by_setting
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]

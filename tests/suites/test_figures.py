@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from suites.experiments.kth_table2 import figure5
-from suites.style import LAYER_NAMES
+from suites.reporting.figures.style import LAYER_NAMES
 
 STAGES = ("t1", "s1", "t2", "s2", "t3", "s3")
 

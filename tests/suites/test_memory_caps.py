@@ -9,7 +9,7 @@ from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
 from stdcf.models import create_model
 from stdcf.stages.stage import total_cost
-from suites import run, style
+from suites import run
 from suites.engine.catalog import layer_by_name
 from suites.engine.suite import Request
 from suites.experiments.memory_caps.suite import ATOMS, PROFILES, SUITE
@@ -21,6 +21,7 @@ from suites.experiments.memory_caps.techniques import (
     Network,
     in_suite_order,
 )
+from suites.reporting.figures import style
 
 MIB, GIB = 2**20, 2**30
 

@@ -13,8 +13,8 @@ from scipy import stats as scipy_stats
 from stdcf.errors import UserError
 from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
 from suites.reporting import cells
+from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import estimate
-from suites.style import LAYER_NAMES
 from suites.table import Table
 from suites.units import parse_bytes
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.capacity.tables import FAMILIES, errors
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe
 from suites.reporting.stats import estimate
 

@@ -14,7 +14,7 @@ from suites.experiments.kinetics_gradcam.networks import Network, clip_of, load,
 from suites.experiments.shared.gradcam import gradcam
 from suites.experiments.shared.stage_maps import stage_words
 from suites.experiments.shared.stage_maps_task import drawn, picture_of
-from suites.style import layer_name
+from suites.reporting.figures.style import layer_name
 
 
 def measure(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.kth_table1.tables import GAPS, papers
 from suites.experiments.shared.conditions import layers_of, under
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate
 

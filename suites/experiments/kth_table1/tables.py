@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
 from suites.reporting import cells
+from suites.reporting.figures.style import layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import paired
-from suites.style import layer_name
 from suites.table import Table
 
 

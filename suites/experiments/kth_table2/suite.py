@@ -11,10 +11,10 @@ from pathlib import Path
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
-from suites import style
 from suites.engine.spec import PublishedSetting, RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
+from suites.reporting.figures import style
 
 ITERATIONS = 3
 # §3.1: M=3, N=2; composing the filter is the plan whose memory is Table 2's.

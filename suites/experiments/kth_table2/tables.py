@@ -5,9 +5,9 @@ from typing import Any
 
 from suites.engine.suite import Row
 from suites.reporting import cells
+from suites.reporting.figures.style import in_order, layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
-from suites.style import in_order, layer_name
 from suites.table import Table
 
 LAYERS = ("regular", "rank1", "stdcf")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
 from suites.reporting import cells
+from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import estimate
-from suites.style import layer_name
 from suites.table import Table
 
 # (mode, condition) -> trained, tested, and whether it is what swapping is compared with.

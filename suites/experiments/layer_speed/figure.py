@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.layer_speed.tables import RESNET50, best_layout, by_batch, in_order
+from suites.reporting.figures import style
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
 _SHOWN = {

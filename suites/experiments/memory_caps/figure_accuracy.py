@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.memory_caps.techniques import in_suite_order, split_mode
+from suites.reporting.figures import style
 from suites.reporting.stats import estimate
 
 MIB = 2**20

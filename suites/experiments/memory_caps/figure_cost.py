@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suites import style
 from suites.engine.suite import Row
+from suites.reporting.figures import style
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -11,8 +11,8 @@ from suites.experiments.memory_caps.techniques import (
     split_mode,
 )
 from suites.reporting import cells
+from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.small_print import describe, provenance_notes
-from suites.style import LAYER_NAMES
 from suites.table import Table
 
 GIB = 2**30

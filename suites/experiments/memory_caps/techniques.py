@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suites import style
 from suites.engine.suite import Row
 from suites.planning.ways import Schedule, schedules
+from suites.reporting.figures import style
 
 CAPS_GIB = (0.5, 1, 2, 4, 6, 8, 12, 16)
 GIB = 2**30

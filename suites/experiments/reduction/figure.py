@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
+from suites.reporting.figures import style
 
 # Told apart by marker and filling: all are STDCF, whose colour they keep.
 _ATOMS = {(9, 3): "o", (6, 2): "s", (3, 2): "D", (3, 1): "^", (1, 1): "v"}

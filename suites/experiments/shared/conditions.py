@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Dilation, Stage, full_size
-from suites import style
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
 from suites.experiments.kth_table2.suite import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
 from suites.experiments.shared.ablation import milestones
+from suites.reporting.figures import style
 
 
 class Condition(BaseModel):

@@ -5,10 +5,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of
 from suites.experiments.shared.stage_maps import stage_words
+from suites.reporting.figures import style
 from suites.reporting.pictures import unpacked
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.synthetic_card.tables import CONDITIONS, by_condition
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate
 

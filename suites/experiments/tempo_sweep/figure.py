@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
 from suites.experiments.tempo_sweep.tables import NETWORKS, TEMPI
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate
 

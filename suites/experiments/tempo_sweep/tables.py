@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of, under
 from suites.reporting import cells
+from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
-from suites.style import layer_name
 from suites.table import Table
 
 TEMPI = (0.5, 1.0, 2.0, 4.0)

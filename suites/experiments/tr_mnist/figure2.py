@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suites import style
 from suites.engine.suite import Row
 from suites.experiments.tr_mnist.tables import EQUAL_WIDTH, LINES, of, paper_db
+from suites.reporting.figures import style
 from suites.reporting.pictures import unpacked
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate

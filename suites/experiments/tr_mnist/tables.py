@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from suites.engine.suite import Row
 from suites.reporting import cells
+from suites.reporting.figures.style import layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import Estimate, estimate
-from suites.style import layer_name
 from suites.table import Table
 
 LAYERS = ("stdcf", "rank1", "regular")

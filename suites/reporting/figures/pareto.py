@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
-from suites.figure_groups import (
+from suites.reporting.figures import style
+from suites.reporting.figures.groups import (
     fills,
     groups_of,
     legend_handles,

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
-from suites.figure_groups import Group, groups_of, new_figure, small_print
+from suites.reporting.figures import style
+from suites.reporting.figures.groups import Group, groups_of, new_figure, small_print
 from suites.reporting.stats import Estimate, estimate
 
 _MOST_ROWS = 16

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from suites import figure_curves, figure_pareto, figure_speed, figure_stage_memory
 from suites.engine.suite import Row, Suite
+from suites.reporting.figures import curves as figure_curves
+from suites.reporting.figures import pareto as figure_pareto
+from suites.reporting.figures import speed as figure_speed
+from suites.reporting.figures import stage_memory as figure_stage_memory
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suites import style
 from suites.engine.suite import Row
+from suites.reporting.figures import style
 from suites.reporting.small_print import describe, where_and_when
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites import style
 from suites.engine.suite import Row
-from suites.figure_groups import groups_of, new_figure, small_print
+from suites.reporting.figures import style
+from suites.reporting.figures.groups import groups_of, new_figure, small_print
 
 _COLUMN = "train_loss"
 _MOST_PANELS = 4
