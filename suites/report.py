@@ -51,7 +51,7 @@ def main(
         show(diff_tables(*diff), format_)
         return 0
     if html is not None:
-        from suites.page import write_page
+        from suites.reporting.page.page import write_page
 
         typer.echo(write_page(html, name, results))
         return 0

@@ -8,7 +8,7 @@ import pytest
 from suites.engine.store import folder as store
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
-from suites.page import write_page
+from suites.reporting.page.page import write_page
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 

@@ -13,7 +13,7 @@ import pytest
 from suites import report
 from suites.engine.spec import parse_spec
 from suites.engine.store import folder as store
-from suites.page_data import runs_json
+from suites.reporting.page.data import runs_json
 
 PAGE = runpy.run_path(str(Path(__file__).with_name("hostile_page.py")))
 
@@ -100,7 +100,7 @@ def test_tables_and_figures_are_there_without_the_script(parsed: Elements) -> No
 def test_the_same_results_give_the_same_page(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suites.page import write_page
+    from suites.reporting.page.page import write_page
 
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
     again = write_page(tmp_path / "new" / "again.html", None, made[1])

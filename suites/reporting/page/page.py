@@ -22,9 +22,9 @@ from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
 from suites.files import write_atomically
-from suites.page_data import pack, runs_json
 from suites.reporting.drawing import Setting, draw_settings, drawn
 from suites.reporting.figures.common import COMMON
+from suites.reporting.page.data import pack, runs_json
 from suites.reporting.settings import grouped, suites_to_show
 from suites.setting_tables import setting_tables
 from suites.table import Table

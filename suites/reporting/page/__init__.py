@@ -1,0 +1,1 @@
+"""The page of every table, figure and run."""
