@@ -10,7 +10,7 @@ from stdcf.errors import UserError
 from suites.cli import EXIT_ROWS_NOT_OK, ResultsBeside, SuiteArgument, new_app, run
 
 if TYPE_CHECKING:
-    from suites.table import Table
+    from suites.tables.table import Table
 
 app = new_app("Print the tables of a suite (default: of all) from results alone.")
 
@@ -88,8 +88,8 @@ def show(tables: Sequence["Table"], format_: str) -> None:
     Raises:
         UserError: for another.
     """
-    from suites.latex import to_latex
-    from suites.table import to_csv, to_json
+    from suites.tables.latex import to_latex
+    from suites.tables.table import to_csv, to_json
 
     if format_ == "text":
         for table in tables:

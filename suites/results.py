@@ -61,7 +61,7 @@ def list_runs(
     """List ended runs, local and shipped (†), the latest first."""
     from suites.report import show
     from suites.reporting import cells
-    from suites.table import Cell, Table
+    from suites.tables.table import Cell, Table
 
     rows = _rows(_root(results), suite=suite, setting=setting, status=status)
     rows.sort(key=lambda row: row["finished"], reverse=True)

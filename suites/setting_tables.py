@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from suites.engine.suite import Row, Suite
 from suites.reporting.comparisons import comparison_table
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def setting_tables(suite: Suite, setting: str, rows: Sequence[Row]) -> list[Table]:

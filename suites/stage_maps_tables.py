@@ -9,7 +9,7 @@ from suites.experiments.shared.stage_maps import stage_words
 from suites.reporting import cells
 from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def table(rows: Sequence[Row], title: str, notes: Sequence[str]) -> Table:

@@ -56,7 +56,7 @@ def main(
 
 
 def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict) -> None:
-    from suites.table import Table
+    from suites.tables.table import Table
 
     on_cluster = [folder for folder in folders if records[folder.path] is not None]
     queued, notes = {}, []

@@ -15,7 +15,7 @@ from suites.engine.estimates import ClipFacts, Estimates
 from suites.engine.spec import RunSpec
 from suites.engine.store import folder as store
 from suites.reporting.cells import MIB
-from suites.table import Table
+from suites.tables.table import Table
 
 if TYPE_CHECKING:
     from suites.engine.session import Session

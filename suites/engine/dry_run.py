@@ -7,7 +7,7 @@ from stdcf.stages.stage import total_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Suite
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from suites.engine.spec import RunSpec
-from suites.table import Table
+from suites.tables.table import Table
 
 Row = Mapping[str, Any]
 

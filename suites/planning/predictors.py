@@ -97,7 +97,7 @@ def measured(
 
 def _show(rows: list[Count], what: str) -> None:
     from suites.engine.store.provenance import device_name, versions
-    from suites.table import Table
+    from suites.tables.table import Table
 
     found = {name: n_bytes for name, n_bytes, _ in rows}
     base = found.get("measured on CPU, real tensors") or found["predicted, tensors on CPU"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from stdcf.memory.savers.names import read_words
 from suites.planning.ways import Way
-from suites.table import Table
+from suites.tables.table import Table
 
 MIB = 2**20
 # What a step takes beyond multiplications, by saver.

@@ -7,7 +7,7 @@ from suites.engine.suite import Row
 from suites.reporting import cells
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import holm, paired
-from suites.table import Table
+from suites.tables.table import Table
 
 # More rows than this are compared with the first alone: each further test weakens all.
 _MOST_BY_ALL = 6

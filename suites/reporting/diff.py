@@ -16,7 +16,7 @@ from suites.engine.store import folder as store
 from suites.engine.store.index import read_rows
 from suites.reporting.comparisons import p_text
 from suites.reporting.stats import Comparison, holm, paired, unpaired
-from suites.table import Table
+from suites.tables.table import Table
 
 # What says who measured, when and under which name, not what came out.
 _CIRCUMSTANCES = frozenset({"seed", "threads", "epochs_override", "wall_seconds"})

@@ -8,7 +8,7 @@ import torch
 
 from suites.engine.store.folder import rows
 from suites.experiments.memory_caps.suite import SUITE
-from suites.table import Table
+from suites.tables.table import Table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "memory.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -13,7 +13,7 @@ from suites.engine.suite import Request
 from suites.experiments.atoms_ablation import suite as atoms_ablation
 from suites.experiments.itsl_ablation import suite as itsl_ablation
 from suites.reporting.comparisons import comparison_table
-from suites.table import Table
+from suites.tables.table import Table
 
 REQUEST = Request("paper", "weizmann", epochs=10)
 SUITES = {"itsl_ablation": itsl_ablation, "atoms_ablation": atoms_ablation}

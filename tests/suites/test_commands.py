@@ -15,7 +15,7 @@ from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
 from suites.engine.suite import Request
 from suites.experiments.kth_table2 import suite as kth_table2
 from suites.reporting.figures.common import COMMON
-from suites.table import from_csv, from_json
+from suites.tables.table import from_csv, from_json
 
 COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "worker")
 

@@ -23,7 +23,7 @@ from suites.experiments.kth_tempo import suite as kth_tempo
 from suites.experiments.shared.conditions_task import measure
 from suites.experiments.tempo_sweep import suite as tempo_sweep
 from suites.reporting.pictures import unpacked
-from suites.table import Table
+from suites.tables.table import Table
 
 MODULES = {"kth_table1": kth_table1, "kth_tempo": kth_tempo, "tempo_sweep": tempo_sweep}
 SMALL = {"size": [16, 16], "clip_frames": 8, "train_step": 1}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pylatexenc.latex2text import LatexNodes2Text
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
-from suites.latex import escape, to_latex
-from suites.table import Table
+from suites.tables.latex import escape, to_latex
+from suites.tables.table import Table
 
 HOSTILE = [
     r"\input{/etc/passwd} \end{document}",

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from suites.table import Cell, Table, from_csv, from_json, to_csv, to_json
-from suites.text_table import text_lines
+from suites.tables.table import Cell, Table, from_csv, from_json, to_csv, to_json
+from suites.tables.text import text_lines
 
 TABLES = [
     Table("T", ["a", "b"], [["x|y", '1,"2"'], ["–", "± 3"]], ["a note", "another, one"]),

@@ -15,7 +15,7 @@ from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
 from suites.reporting import cells
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import estimate
-from suites.table import Table
+from suites.tables.table import Table
 from suites.units import parse_bytes
 
 MIB = 2**20

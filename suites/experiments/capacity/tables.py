@@ -7,7 +7,7 @@ from suites.engine.suite import Row
 from suites.reporting import cells
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import estimate
-from suites.table import Table
+from suites.tables.table import Table
 
 T, K = 3, 3
 FAMILIES = {

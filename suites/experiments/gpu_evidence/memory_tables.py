@@ -7,7 +7,7 @@ from typing import Any
 from suites.engine.suite import Row
 from suites.reporting import cells
 from suites.reporting.published import number, published
-from suites.table import Cell, Table
+from suites.tables.table import Cell, Table
 
 MIB, GIB = 2**20, 2**30
 # Of the measured peak: the bar that the predictor is held to.

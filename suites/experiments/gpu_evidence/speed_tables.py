@@ -7,7 +7,7 @@ from suites.engine.suite import Row
 from suites.experiments.layer_speed.figure import SHAPES
 from suites.experiments.layer_speed.tables import best_layout
 from suites.reporting import cells
-from suites.table import Cell, Table
+from suites.tables.table import Cell, Table
 
 _BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}
 _AUTO = ("stdcf 3,2", "stdcf 6,2")

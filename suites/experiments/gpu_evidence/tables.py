@@ -8,7 +8,7 @@ from suites.experiments.gpu_evidence.memory_tables import memory_tables
 from suites.experiments.gpu_evidence.speed_tables import auto_table, floors_table, throughput_table
 from suites.experiments.kth_table2 import tables as kth_table2_tables
 from suites.experiments.layer_speed import tables as layer_speed_tables
-from suites.table import Table
+from suites.tables.table import Table
 
 ITEMS = {
     "1": "the machine",

@@ -6,7 +6,7 @@ from suites.engine.suite import Row
 from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import provenance_notes
 from suites.stage_maps_tables import table
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:

@@ -12,7 +12,7 @@ from suites.experiments.kinetics_grid.points import GIB, Point, points
 from suites.experiments.shared.video_systems import CHANNELS, SIZE
 from suites.reporting import cells
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 if TYPE_CHECKING:
     from torch import nn

@@ -27,7 +27,7 @@ from suites.experiments.shared.video_tables import (
     costs_of_rows,
     stage_table,
 )
-from suites.table import Table
+from suites.tables.table import Table
 
 CLASSES = 400
 ITERATIONS = 3

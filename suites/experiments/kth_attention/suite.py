@@ -12,7 +12,7 @@ from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.experiments.shared import stage_maps
 from suites.stage_maps_tables import table
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:

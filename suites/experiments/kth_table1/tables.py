@@ -10,7 +10,7 @@ from suites.reporting.figures.style import layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import paired
-from suites.table import Table
+from suites.tables.table import Table
 
 
 @dataclass(frozen=True)

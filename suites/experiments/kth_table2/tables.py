@@ -8,7 +8,7 @@ from suites.reporting import cells
 from suites.reporting.figures.style import in_order, layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 LAYERS = ("regular", "rank1", "stdcf")
 MODES = ("full", "itsl")

@@ -8,7 +8,7 @@ from suites.reporting import cells
 from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import estimate
-from suites.table import Table
+from suites.tables.table import Table
 
 # (mode, condition) -> trained, tested, and whether it is what swapping is compared with.
 LINES = {

@@ -13,7 +13,7 @@ from suites.experiments.memory_caps.techniques import (
 from suites.reporting import cells
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 GIB = 2**30
 

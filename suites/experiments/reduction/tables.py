@@ -5,7 +5,7 @@ from typing import Any
 
 from suites.engine.suite import Row
 from suites.reporting.small_print import provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:

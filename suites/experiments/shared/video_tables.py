@@ -9,7 +9,7 @@ from suites.experiments.shared.video_systems import SIZE, clip
 from suites.reporting import cells
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 GIB = 2**30
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from suites.engine.suite import Row
 from suites.reporting import cells
-from suites.table import Table
+from suites.tables.table import Table
 
 
 def table(rows: Sequence[Row]) -> Table:

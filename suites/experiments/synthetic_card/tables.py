@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from suites.engine.suite import Row
 from suites.reporting import cells
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 
 @dataclass(frozen=True)

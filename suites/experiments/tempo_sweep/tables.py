@@ -7,7 +7,7 @@ from suites.experiments.shared.conditions import layers_of, under
 from suites.reporting import cells
 from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import describe, provenance_notes
-from suites.table import Table
+from suites.tables.table import Table
 
 TEMPI = (0.5, 1.0, 2.0, 4.0)
 # Mode -> temporal dilation in training. "full" and "dilated_time" as in Table 1.

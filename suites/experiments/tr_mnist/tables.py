@@ -9,7 +9,7 @@ from suites.reporting.figures.style import layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import Estimate, estimate
-from suites.table import Table
+from suites.tables.table import Table
 
 LAYERS = ("stdcf", "rank1", "regular")
 EQUAL_WIDTH, EQUAL_PARAMS = "equal_width", "equal_params"

@@ -27,7 +27,7 @@ from suites.reporting.figures.common import COMMON
 from suites.reporting.page.data import pack, runs_json
 from suites.reporting.settings import grouped, suites_to_show
 from suites.setting_tables import setting_tables
-from suites.table import Table
+from suites.tables.table import Table
 
 # Settings whose figures are drawn for the page; those that suites.plot has drawn come on top.
 MOST_DRAWN = 6

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from suites.table import Table
+from suites.tables.table import Table
 
 _BEFORE = r"""% Paste any table environment below; your preamble needs \usepackage{booktabs}.
 \documentclass{article}

@@ -118,7 +118,7 @@ class Table:
         """To the terminal; plain lines where it is narrow or no terminal."""
         from rich.console import Console
 
-        from suites.text_table import clean, text_lines
+        from suites.tables.text import clean, text_lines
 
         # Without markup: a reason or a path may hold brackets.
         console = Console(width=None if _is_terminal() else 200, highlight=False, markup=False)
@@ -135,7 +135,7 @@ class Table:
         from rich import box
         from rich.table import Table as RichTable
 
-        from suites.text_table import clean
+        from suites.tables.text import clean
 
         shown = RichTable(
             title=clean(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
