@@ -38,6 +38,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """A reader sees the old file or the new one, after a power cut too (see `whole_file`)."""
+    with whole_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
 def _sync_folder(folder: Path) -> None:
     """So that a rename outlives a power cut."""
     # Some network file systems do not know it, and then do it by themselves.

@@ -79,7 +79,7 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
 
 def _folders() -> Iterator[tuple[bool, str, str]]:
     from stdcf.data.frames.cache import default_cache_dir
-    from suites.engine.store.folder import LOCAL
+    from suites.paths import LOCAL
 
     for what, folder, remedy in (
         ("results", LOCAL, "give --results"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stdcf.errors import UserError
+from suites import paths
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
 
 app = new_app("List, show and remove runs; export, import and merge those of several machines.")
@@ -27,9 +28,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def _root(results: Path | None, *, must_exist: bool = True) -> Path:
-    from suites.engine.store import folder as store
 
-    root = (results or store.LOCAL).expanduser().resolve()
+    root = (results or paths.LOCAL).expanduser().resolve()
     if must_exist and results is not None and not root.is_dir():
         raise UserError(f"no results folder {results}")
     return root

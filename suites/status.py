@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stdcf.errors import UserError
+from suites import paths
 from suites.cli import EXIT_USER_ERROR, new_app, run
 from suites.engine.store.folder import RunFolder
 
@@ -38,7 +39,7 @@ def main(
     from suites.engine.store import folder as store
 
     suite = get_suite(name)
-    root = (results or store.LOCAL).expanduser().resolve()
+    root = (results or paths.LOCAL).expanduser().resolve()
     folders = store.run_folders(root, suite.name)
     if not folders:
         raise UserError(f"no runs of {name} in {root}; python -m suites.run {name} makes some")

@@ -14,9 +14,8 @@ import pytest
 
 from stdcf.data.frames import cache
 from stdcf.training.checkpoint import save_checkpoint
-from stdcf.whole_file import whole_file
+from stdcf.whole_file import whole_file, write_atomically
 from suites.engine.store.folder import RunFolder
-from suites.files import write_atomically
 
 NOWHERE = b"(no file)"
 LOST = b"(lost)"

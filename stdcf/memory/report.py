@@ -46,8 +46,8 @@ class MemoryReport:
             for CUDA by simulation.
         savers: names of the memory savers.
         allocated_bytes: the most in the CUDA allocator's blocks: multiples of 512 bytes, and what
-            cuBLAS and cuDNN take (`stdcf.memory.cuda.cuda_libraries`), which `peak_bytes` leaves out; in
-            a prediction for CUDA by simulation.
+            cuBLAS and cuDNN take (`stdcf.memory.cuda.cuda_libraries`), which `peak_bytes` leaves
+            out; in a prediction for CUDA by simulation.
         context_bytes: what the GPU had in use beside the allocator's memory: CUDA's context, and
             other programs.
         host_bytes: kept on the host meanwhile; in no other number.

@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from suites.engine.store.folder import REPOSITORY
 from suites.engine.store.provenance import SNAPSHOT_FILE, commit
+from suites.paths import REPOSITORY
 
 _PACKAGES = ("stdcf", "baselines", "suites", "slurm")
 

@@ -14,6 +14,7 @@ import typer
 from slurm.profile import ClusterProfile, load_profile
 from slurm.resources import Resources
 from stdcf.errors import UserError
+from suites import paths
 from suites.cli import EXIT_ROWS_NOT_OK, EXIT_USER_ERROR
 from suites.cluster.state import ClusterRun, ClusterView
 from suites.cluster.submit import Request, Sent, confirm_many, send, submitting
@@ -83,7 +84,7 @@ def run_on_cluster(
     for refusal in sent.refused:
         print(f"error: {refusal}", file=sys.stderr)
     if detach and done < len(runs):
-        where = "" if session.results == store.LOCAL else f" --results {session.results}"
+        where = "" if session.results == paths.LOCAL else f" --results {session.results}"
         if queued or sent.jobs:
             runs_are = f"where they are: python -m suites.status {name}{where}"
             table_is = f"their table:    python -m suites.report {name}{where}"

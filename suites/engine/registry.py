@@ -1,7 +1,9 @@
-"""Every suite by name; a suite's module is imported when it is asked for."""
+"""Every suite and every task by name; their modules are imported when they are asked for."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 from stdcf.errors import UserError
 from suites.engine.suite import Suite
@@ -28,6 +30,26 @@ SUITES: dict[str, str] = {
     "synthetic_card": "What the synthetic clips ask of time and of detail",
 }
 
+# What a run can do, by name: "module:function", imported when needed.
+TASKS: dict[str, str] = {
+    "train": "suites.engine.train:train",
+    "capacity": "suites.experiments.capacity.task:measure",
+    "gpu_cap": "suites.experiments.gpu_evidence.memory_task:hold",
+    "gpu_compiled": "suites.experiments.gpu_evidence.throughput_task:measure_compiled",
+    "gpu_machine": "suites.experiments.gpu_evidence.machine_task:measure",
+    "gpu_memory": "suites.experiments.gpu_evidence.memory_task:measure",
+    "gpu_prediction": "suites.experiments.gpu_evidence.memory_task:predict",
+    "gpu_throughput": "suites.experiments.gpu_evidence.throughput_task:measure",
+    "layer_speed": "suites.experiments.layer_speed.task:measure",
+    "memory_caps": "suites.experiments.memory_caps.task:measure",
+    "network_speed": "suites.experiments.layer_speed.network_task:measure",
+    "reconstruct": "suites.experiments.tr_mnist.task:reconstruct",
+    "reduction": "suites.experiments.reduction.task:measure",
+    "stage_maps": "suites.experiments.shared.stage_maps_task:measure",
+    "train_and_test": "suites.experiments.shared.conditions_task:measure",
+    "video_maps": "suites.experiments.kinetics_gradcam.task:measure",
+}
+
 
 def get_suite(name: str) -> Suite:
     """A suite by name.
@@ -39,5 +61,18 @@ def get_suite(name: str) -> Suite:
         near = get_close_matches(name, SUITES, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SUITES)}"
         raise UserError(f"no suite {name!r}; {hint} (python -m suites.run --list)")
-    suite: Suite = import_module(f"suites.{name}").SUITE
+    suite: Suite = import_module(f"suites.experiments.{name}.suite").SUITE
     return suite
+
+
+def get_task(name: str) -> Callable[..., dict[str, Any]]:
+    """A task by name.
+
+    Raises:
+        UserError: for an unknown one.
+    """
+    if name not in TASKS:
+        raise UserError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
+    module, _, function = TASKS[name].partition(":")
+    task: Callable[..., dict[str, Any]] = getattr(import_module(module), function)
+    return task

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stdcf.errors import UserError
+from suites import paths
 from suites.engine.progress import RunDisplay
 from suites.engine.runner import default_workers, make_jobs, run_missing
 from suites.engine.spec import NO_DATA, RunSpec
@@ -185,7 +186,7 @@ class Session:
     ) -> None:
         self.suite = suite
         self.request = request
-        self.results = (results or store.LOCAL).expanduser().resolve()
+        self.results = (results or paths.LOCAL).expanduser().resolve()
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
         self._facts: dict[str, ClipFacts] = {}

@@ -26,7 +26,7 @@ _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
 
 _ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 
-# Tasks that train a classifier by the stages; see `suites.tasks`.
+# Tasks that train a classifier by the stages; see `suites.engine.registry`.
 _TRAINING = ("train", "train_and_test", "stage_maps")
 
 # The data set of runs that need none.
@@ -58,7 +58,7 @@ class RunSpec(BaseModel):
     Attributes:
         manifest: SHA-256 of the clips it is trained and tested on.
         base_manifest: of the clips that its table is about, where its own are a variation of them.
-        task: what the run does, a name in `suites.tasks.TASKS`.
+        task: what the run does, a name in `suites.engine.registry.TASKS`.
         options: what a task other than "train" is asked for.
         mode: "full", "itsl" or a control's name; what it means stands in `stages`.
         savers: names of the memory savers (see `stdcf.memory.savers`); "bf16" among them is amp.

@@ -20,13 +20,13 @@ from stdcf.training.distributed import joined
 from stdcf.training.history import Progress
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Trainer
+from stdcf.whole_file import write_atomically
 from suites.any_model import build_any
 from suites.engine import weights
 from suites.engine.catalog import load_dataset
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
-from suites.files import write_atomically
 
 CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5

@@ -91,9 +91,9 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     from stdcf.memory.tracking.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
+    from suites.engine.registry import get_task
     from suites.engine.store.attempts import counts, write_failure
     from suites.engine.store.provenance import commit
-    from suites.tasks import get_task
 
     commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from suites.engine.store import folder as store
+from suites import paths
 from suites.engine.store.index import read_rows
 from suites.reporting.comparisons import p_text
 from suites.reporting.stats import Comparison, holm, paired, unpaired
@@ -71,7 +71,7 @@ def _results(name: str) -> Iterator[Path]:
         yield folder
         return
     with tempfile.TemporaryDirectory() as temporary:
-        repository = str(store.REPOSITORY)
+        repository = str(paths.REPOSITORY)
         try:
             commit = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
             found = subprocess.run(

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stdcf.errors import UserError
+from stdcf.whole_file import write_atomically
+from suites import paths
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
-from suites.files import write_atomically
 from suites.reporting.drawing import Setting, draw_settings
 from suites.reporting.figures.common import COMMON
 from suites.reporting.settings import by_setting, suites_to_show
@@ -65,10 +66,10 @@ def _settings() -> list[Setting]:
     settings = [
         Setting(suite.name, setting, rows)
         for suite in suites_to_show(None)
-        for setting, rows in by_setting(suite.name, store.SHIPPED).items()
+        for setting, rows in by_setting(suite.name, paths.SHIPPED).items()
     ]
     if not settings:
-        raise UserError(f"no runs are shipped in {store.SHIPPED}")
+        raise UserError(f"no runs are shipped in {paths.SHIPPED}")
     return settings
 
 

@@ -19,10 +19,12 @@ from typing import Any
 
 from suites.engine.registry import get_suite
 from suites.engine.suite import Row
+from suites.paths import REPOSITORY
 from suites.reporting.figures import style
 from suites.reporting.figures.common import draw_figures
 
 RECORD = "drawn.json"
+_SUITES = REPOSITORY / "suites"
 
 # A process of its own takes a second to start.
 _FEW = 4
@@ -121,10 +123,9 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _code(suite: str) -> str:
-    """Digest of the suite's own code, of that of all figures, and of Matplotlib's version."""
+    """Digest of all code that may draw the suite's figures, and of Matplotlib's version."""
     content = hashlib.sha256(metadata.version("matplotlib").encode())
-    here = Path(__file__).parent
-    for pattern in (f"{suite}*.py", "figure*.py", "stats.py", "style.py"):
-        for path in sorted(here.glob(pattern)):
+    for room in (f"experiments/{suite}", "experiments/shared", "reporting"):
+        for path in sorted((_SUITES / room).rglob("*.py")):
             content.update(path.read_bytes())
     return content.hexdigest()

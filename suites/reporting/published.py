@@ -3,7 +3,7 @@
 import csv
 from functools import cache
 
-from suites.engine.store.folder import PUBLISHED
+from suites.paths import PUBLISHED
 
 
 @cache

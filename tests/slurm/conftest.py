@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from suites.engine.store import attempts as cluster_attempts
-from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
+from suites.engine.store.folder import RunFolder, run_folders
+from suites.paths import REPOSITORY
 
 HERE = Path(__file__).parent
 SMALL_GRID = HERE / "small_grid.py"

@@ -12,7 +12,7 @@ import typer
 from slurm.profile import ClusterProfile, load_profile
 from suites.cluster.ends import ended_row
 from suites.cluster.resubmit import STATUSES
-from suites.engine.store.folder import REPOSITORY
+from suites.paths import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "cluster.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ {4}python -m (suites\.\w+) (.*)$", TEXT, re.MULTILINE)

@@ -6,7 +6,7 @@ import pytest
 
 from slurm.profile import ClusterProfile, load_profile, parse_overrides
 from stdcf.errors import UserError
-from suites.engine.store.folder import REPOSITORY
+from suites.paths import REPOSITORY
 
 EXAMPLE = REPOSITORY / "slurm" / "clusters" / "example.toml"
 TWO = """\

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
+from suites.engine.store.folder import RunFolder, run_folders
+from suites.paths import REPOSITORY
 
 SMALL_RUN = Path(__file__).with_name("small_run.py")
 # What two runs of the same spec may differ in.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.engine.store import folder as store
+from suites import paths
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.reporting.page.page import write_page
@@ -36,6 +36,6 @@ def make_page(folder: Path) -> tuple[Path, Path]:
         lines = [f"line {n} {SCRIPT} \x00\x1b[31m" for n in range(80)]
         copy.log_file.write_text("\n".join(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "SHIPPED", folder / "shipped")
+        patch.setattr(paths, "SHIPPED", folder / "shipped")
         write_page(page, None, results)
     return page, results

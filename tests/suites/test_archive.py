@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import results
+from suites import paths, results
 from suites.engine.store import archive
-from suites.engine.store import folder as store
 from suites.engine.store.index import read_rows
 
 MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
@@ -26,7 +25,7 @@ COUNT = 12
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     MAKE_RUNS(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 

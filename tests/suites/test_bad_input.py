@@ -143,7 +143,7 @@ def test_the_other_commands_refuse(
 def test_nothing_to_show_yet_is_said(
     call: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suites.engine.store.folder.SHIPPED", place / "runs")
+    monkeypatch.setattr("suites.paths.SHIPPED", place / "runs")
     for module in (report, plot):
         assert "suites.run kth_table2" in refused(call, place, module, "--results", "empty")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suites.engine.store.folder import REPOSITORY
+from suites.paths import REPOSITORY
 
 ABSENT = (
     "av",

@@ -11,9 +11,10 @@ import pytest
 
 from suites import doctor, report, run, status
 from suites.engine.registry import SUITES
-from suites.engine.store.folder import REPOSITORY, RunFolder, run_folders
+from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
 from suites.experiments.kth_table2 import suite as kth_table2
+from suites.paths import REPOSITORY
 from suites.reporting.figures.common import COMMON
 from suites.tables.table import from_csv, from_json
 
@@ -38,7 +39,7 @@ def contents(folder: Path) -> dict[str, int]:
 @pytest.fixture
 def store(undisturbed: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The results of the small suite, and nothing shipped beside them."""
-    monkeypatch.setattr("suites.engine.store.folder.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("suites.paths.SHIPPED", tmp_path / "shipped")
     return Path(undisturbed.results)
 
 

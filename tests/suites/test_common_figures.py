@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from suites import plot
-from suites.engine.store import folder as store
+from suites import paths, plot
 from suites.reporting.drawing import RECORD, Setting, draw_settings, drawn
 from suites.reporting.figures import curves as figure_curves
 from suites.reporting.figures import speed as figure_speed
@@ -30,7 +29,7 @@ HOSTILE = r"$\frac{<b>&'\n]]>--%漢 " + "\x00\x1b\u202e"
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Three seeds of each row of one setting."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     MAKE_RUNS(tmp_path / "results", 36)
     ((_, found),) = by_setting("kth_table2", tmp_path / "results").items()
     return [dict(row) for row in found]

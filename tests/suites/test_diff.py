@@ -10,8 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
-from suites import report
-from suites.engine.store import folder as store
+from suites import paths, report
 from suites.reporting.diff import diff_tables
 from suites.reporting.stats import holm
 
@@ -164,7 +163,7 @@ def test_two_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any)
         write(runs, 0, accuracy=accuracy)
         git(repository, "add", ".")
         git(repository, "commit", "-q", "-m", str(accuracy))
-    monkeypatch.setattr(store, "REPOSITORY", repository)
+    monkeypatch.setattr(paths, "REPOSITORY", repository)
     code, out, err = call(report, "--diff", "HEAD~1", "HEAD", "--format", "json")
     assert (code, err) == (0, "")
     table, _ = json.loads(out)

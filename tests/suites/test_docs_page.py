@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from suites import report
-from suites.engine.store import folder as store
+from suites import paths, report
 from suites.engine.store.index import read_rows
 from suites.reporting.docs_page import is_current, write_docs
 
@@ -17,13 +16,13 @@ MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_
 
 def test_the_committed_page_is_up_to_date() -> None:
     """If not: python -m suites.report --docs docs/results.md."""
-    assert is_current(store.REPOSITORY / "docs" / "results.md") is None
+    assert is_current(paths.REPOSITORY / "docs" / "results.md") is None
 
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A few runs shipped, of few seeds."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "runs")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "runs")
     MAKE_RUNS(tmp_path / "runs", 24, seeds=2)
     return tmp_path / "runs"
 
@@ -76,7 +75,7 @@ def test_it_is_out_of_date_when_a_run_or_the_page_changes(
 
 def test_nothing_shipped_is_said(call: Any, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "runs")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "runs")
     code, _, err = call(report, "--docs", tmp_path / "results.md")
     assert code == 2
     assert "no runs are shipped" in err

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from suites.engine.store.folder import REPOSITORY
 from suites.experiments.kth_table2 import suite as kth_table2
+from suites.paths import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from stdcf.errors import UserError
+from suites import paths
 from suites.engine.store import folder as store
 from suites.engine.store import index
 from suites.engine.store.index import INDEX_NAME, read_rows
@@ -146,7 +147,7 @@ def test_rows_need_neither_pyarrow_nor_a_folder_to_write(
         raise PermissionError("read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr("suites.files.write_atomically", refuse)
+        patch.setattr("stdcf.whole_file.write_atomically", refuse)
         expected = read_rows(results)
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "pyarrow", None)
@@ -165,7 +166,7 @@ def test_a_row_that_is_none_is_named(results: Path, text: str) -> None:
 
 
 def test_a_row_says_where_it_lies(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SHIPPED", results.parent / "none")
+    monkeypatch.setattr(paths, "SHIPPED", results.parent / "none")
     for row in store.rows(results):
         assert json.loads((Path(row["folder"]) / "result.json").read_text()) == {
             k: v for k, v in row.items() if k not in ("folder", "setting", "shipped")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from suites.engine.store.folder import REPOSITORY
 from suites.engine.store.index import INDEX_NAME
+from suites.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

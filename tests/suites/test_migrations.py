@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import migrations, results
+from suites import migrations, paths, results
 from suites.engine.store import archive
-from suites.engine.store import folder as store
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.engine.store.intake import verify
@@ -22,7 +21,7 @@ COUNT = 12
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     MAKE_RUNS(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suites import report
+from suites import paths, report
 from suites.engine.spec import parse_spec
 from suites.engine.store import folder as store
 from suites.reporting.page.data import runs_json
@@ -90,7 +90,7 @@ def test_names_of_runs_are_text(made: tuple[Path, Path], parsed: Elements) -> No
 def test_tables_and_figures_are_there_without_the_script(parsed: Elements) -> None:
     tags = [tag for tag, _ in parsed.found]
     # Of each setting the suite's three and the tests; the runs, the failures and the published.
-    assert tags.count("caption") == 4 * 4 + 2 + len(list(store.PUBLISHED.glob("*.csv")))
+    assert tags.count("caption") == 4 * 4 + 2 + len(list(paths.PUBLISHED.glob("*.csv")))
     assert tags.count("img") == tags.count("figure") == 4 * 5
     carried = {a.get("id") for tag, a in parsed.found if tag == "script"}
     assert {a["data-figure"] for tag, a in parsed.found if tag == "img"} <= carried
@@ -102,7 +102,7 @@ def test_the_same_results_give_the_same_page(
 ) -> None:
     from suites.reporting.page.page import write_page
 
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     again = write_page(tmp_path / "new" / "again.html", None, made[1])
     assert again.read_bytes() == made[0].read_bytes()
 
@@ -110,7 +110,7 @@ def test_the_same_results_give_the_same_page(
 def test_the_data_is_whole_and_equal_values_are_kept_once(
     made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SHIPPED", made[1] / "none")
+    monkeypatch.setattr(paths, "SHIPPED", made[1] / "none")
     rows = store.rows(made[1])
     # NaN is no JSON: a browser would refuse the whole.
     data = json.loads(runs_json(rows), parse_constant=lambda word: pytest.fail(word))
@@ -142,7 +142,7 @@ def spec_of(row: dict[str, Any]) -> dict[str, Any]:
 def test_a_page_of_one_suite_and_a_wrong_place(
     call: Any, made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     where = ("--results", made[1])
     code, _, err = call(report, "--html", tmp_path, *where)
     assert code == 2

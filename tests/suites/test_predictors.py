@@ -1,4 +1,4 @@
-"""suites.planning.predictors: every count of one step, and what it says where torch-kitsune is missing."""
+"""What every predictor says of one step, and what is said where torch-kitsune is missing."""
 
 import json
 import sys

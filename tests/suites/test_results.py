@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import results
+from suites import paths, results
 from suites.engine.spec import parse_spec
 from suites.engine.store import archive, intake
-from suites.engine.store import folder as store
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.engine.store.intake import verify
@@ -27,7 +26,7 @@ COUNT = 12
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
     MAKE_RUNS(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 
@@ -193,7 +192,7 @@ def test_a_spec_cannot_choose_a_folder_elsewhere(theirs: Path, suite: str) -> No
 
 
 def test_the_shipped_runs_verify() -> None:
-    for name, files in intake.runs_in(store.REPOSITORY / "results" / "runs"):
+    for name, files in intake.runs_in(paths.REPOSITORY / "results" / "runs"):
         verify(name, files)
 
 
@@ -240,7 +239,7 @@ def test_removing(call: Any, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_shipped_runs_are_not_removed(
     call: Any, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SHIPPED", theirs)
+    monkeypatch.setattr(paths, "SHIPPED", theirs)
     (tmp_path / "ours").mkdir()
     row = next(iter(read_rows(theirs).values()))
     where = ("--results", tmp_path / "ours", "--yes")

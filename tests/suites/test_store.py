@@ -11,6 +11,7 @@ import pytest
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
+from suites import paths
 from suites.engine.spec import RunSpec
 from suites.engine.store import folder as store
 from suites.engine.store.folder import (
@@ -161,7 +162,7 @@ def test_is_claimed_makes_no_folder(tmp_path: Path) -> None:
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results/runs of our own."""
-    monkeypatch.setattr(store, "SHIPPED", tmp_path / "runs")
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "runs")
     return tmp_path / "runs"
 
 

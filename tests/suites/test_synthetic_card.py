@@ -92,7 +92,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The quick variant cut down to 12 short videos, in a cache of its own; where results go."""
     recipe = synthetic_actions.Recipe((11, 19), (1,), 16, synthetic_actions.QUICK.look)
     monkeypatch.setitem(synthetic_actions.VARIANTS, "quick", recipe)
-    monkeypatch.setattr("suites.engine.store.folder.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("suites.paths.SHIPPED", tmp_path / "shipped")
     return tmp_path / "results"
 
 

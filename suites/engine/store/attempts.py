@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stdcf.whole_file import write_atomically
 from suites.engine.store.folder import RunFolder
-from suites.files import write_atomically
 
 RUNNING = "running"
 # How an attempt may end beside "ended", with a row.

@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from stdcf.whole_file import write_atomically
+from suites import paths
 from suites.engine.spec import RunSpec, parse_spec
 from suites.engine.store.index import read_rows
 from suites.engine.store.lease import held, held_elsewhere
-from suites.files import write_atomically
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHIPPED = REPOSITORY / "results" / "runs"
-LOCAL = REPOSITORY / "results" / "local"
-PUBLISHED = REPOSITORY / "results" / "published"
 
 # A row with one of these would come out the same again; the others are run again.
 FINAL_STATUSES = frozenset({"ok", "nan", "cap_exceeded", "oom"})
@@ -176,7 +172,7 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
         UserError: naming a result.json that is none.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for root, shipped in ((SHIPPED, True), (results, False)):
+    for root, shipped in ((paths.SHIPPED, True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
         for path, result in read_rows(root, suite).items():

@@ -164,7 +164,7 @@ def _save(path: Path, entries: Mapping[str, Entry], parsed: Mapping[str, dict[st
         import pyarrow.parquet as pq
     except ImportError:
         return
-    from suites.files import write_atomically
+    from stdcf.whole_file import write_atomically
 
     names = sorted(entries, key=lambda name: name.split("/"))
     rows = [parsed.get(name) or json.loads(entries[name].text) for name in names]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from stdcf.whole_file import write_atomically
 from suites.engine.spec import RunSpec, parse_spec
 from suites.engine.store.archive import FILES, read_archive
 from suites.engine.store.folder import FINAL_STATUSES, Claimed, RunFolder
-from suites.files import write_atomically
 from suites.migrations import CURRENT, migrate, version_of
 
 # What a row repeats of its spec.

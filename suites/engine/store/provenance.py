@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from suites.paths import REPOSITORY
+
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydantic", "av", "fvcore")
 
 # In a copy of the code that jobs run from: what it was copied from.
@@ -17,16 +19,15 @@ SNAPSHOT_FILE = "snapshot.json"
 @cache
 def commit() -> tuple[str, bool | None]:
     """Commit of the running code and whether it was changed since; ("unknown", None) if none."""
-    code = Path(__file__).resolve().parent
     try:
-        noted = json.loads((code.parent / SNAPSHOT_FILE).read_text())
+        noted = json.loads((REPOSITORY / SNAPSHOT_FILE).read_text())
         return noted["commit"], noted["dirty"]
     except FileNotFoundError:
         pass
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(code), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:

@@ -1,8 +1,8 @@
 """The ablation on Kinetics-400: layer × M, N × E × β, γ × dilation × memory cap × seed.
 
-Everything else is Table 3's: ResNet-50, data, schedule, test. Every point of `suites.experiments.kinetics_grid.points`
-is a run a seed; `--dry-run` says what memory each is predicted to need, whether that is under its
-cap, and estimates its GPU-hours.
+Everything else is Table 3's: ResNet-50, data, schedule, test. Every point of `points.py` is a run a
+seed; `--dry-run` says what memory each is predicted to need, whether that is under its cap, and
+estimates its GPU-hours.
 """
 
 import math

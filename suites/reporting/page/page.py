@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from stdcf.whole_file import write_atomically
+from suites import paths
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
-from suites.files import write_atomically
 from suites.reporting.drawing import Setting, draw_settings, drawn
 from suites.reporting.figures.common import COMMON
 from suites.reporting.page.data import pack, runs_json
@@ -51,7 +52,7 @@ def write_page(path: Path, name: str | None, results: Path | None) -> Path:
     if target.is_dir():
         raise UserError(f"{path} is a folder; give a file, as {path / 'report.html'}")
     store.check_writable(target.parent, "--html")
-    root = (results or store.LOCAL).expanduser().resolve()
+    root = (results or paths.LOCAL).expanduser().resolve()
     if results is not None and not root.is_dir():
         raise UserError(f"no results folder {results}")
     suites = suites_to_show(name)
@@ -100,7 +101,7 @@ def _page(
     figures: Mapping[tuple[str, str], list[tuple[str, str]] | None],
     data: str,
 ) -> str:
-    assets = files("suites") / "page_assets"
+    assets = files("suites.reporting.page") / "assets"
     script = "".join((assets / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     style = (assets / "page.css").read_text(encoding="utf-8")
     sections, carried = [], [_carried("data-runs", data)]
@@ -255,7 +256,7 @@ def _failures(rows: Sequence[Row]) -> str:
 
 def _published() -> str:
     tables = []
-    for path in sorted(store.PUBLISHED.glob("*.csv")):
+    for path in sorted(paths.PUBLISHED.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
         columns = [name.replace("_", " ") for name in header]
