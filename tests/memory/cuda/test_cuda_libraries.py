@@ -13,7 +13,7 @@ from stdcf.memory.cuda.cuda_libraries import cublas_bytes
 from suites.experiments.gpu_evidence.cases import every_saver, table2, table3
 from suites.experiments.gpu_evidence.memory_task import draw_case, step_arguments
 
-MEASURED = Path(__file__).parents[2] / "results/runs/gpu_evidence"
+MEASURED = Path(__file__).parents[3] / "results/runs/gpu_evidence"
 CASES = {
     one["name"]: one
     for groups in (table2(), table3(), every_saver())

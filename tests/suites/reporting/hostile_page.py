@@ -1,6 +1,5 @@
 """A page of made-up runs, some failed, some with names that are code, for the tests of the page."""
 
-import runpy
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,7 @@ from suites import paths
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.reporting.page.page import write_page
-
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
+from tests.suites.reporting.many_runs import make_runs
 
 COUNT = 130
 SCRIPT = "</script><script>document.title='owned'</script>"
@@ -22,7 +20,7 @@ def make_page(folder: Path) -> tuple[Path, Path]:
     """The page and the results that it is of."""
     results, page = folder / "results", folder / "report.html"
     # Four settings, the last one not whole.
-    MAKE_RUNS(results, COUNT, seeds=3, failures=0.1)
+    make_runs(results, COUNT, seeds=3, failures=0.1)
     name, row = next((n, r) for n, r in read_rows(results).items() if r["status"] == "ok")
     spec = RunFolder(results / name).spec()
     for mode, seed in ((IMAGE, 900), (IMAGE, 901), (IMAGE, 902), ("full", 901), ("full", 902)):

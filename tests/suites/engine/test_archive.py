@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pickle
-import runpy
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +16,8 @@ from stdcf.errors import UserError
 from suites import paths, results
 from suites.engine.store import archive
 from suites.engine.store.index import read_rows
+from tests.suites.reporting.many_runs import make_runs
 
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 COUNT = 12
 
 
@@ -26,7 +25,7 @@ COUNT = 12
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
     monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
-    MAKE_RUNS(tmp_path / "theirs", COUNT)
+    make_runs(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 
 

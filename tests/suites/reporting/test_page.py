@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from suites import paths, report
 from suites.engine.spec import parse_spec
 from suites.engine.store import folder as store
 from suites.reporting.page.data import runs_json
-
-PAGE = runpy.run_path(str(Path(__file__).with_name("hostile_page.py")))
+from tests.suites.reporting.hostile_page import make_page
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The page and the results that it is of."""
-    found: tuple[Path, Path] = PAGE["make_page"](tmp_path_factory.mktemp("page"))
+    found: tuple[Path, Path] = make_page(tmp_path_factory.mktemp("page"))
     return found
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,22 @@ from typing import Any
 import pytest
 
 from suites.engine.store.index import read_rows
+from tests.suites.reporting.browser import WHY_NOT, browser
+from tests.suites.reporting.hostile_page import IMAGE, REASON, SCRIPT, make_page
 
-_HERE = Path(__file__).parent
-PAGE = runpy.run_path(str(_HERE / "hostile_page.py"))
-SCRIPT, IMAGE, REASON = PAGE["SCRIPT"], PAGE["IMAGE"], PAGE["REASON"]
-BROWSER = runpy.run_path(str(_HERE / "browser.py"))
-
-pytestmark = pytest.mark.skipif(bool(BROWSER["WHY_NOT"]), reason=str(BROWSER["WHY_NOT"]))
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=str(WHY_NOT))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The page and the results that it is of."""
-    found: tuple[Path, Path] = PAGE["make_page"](tmp_path_factory.mktemp("page"))
+    found: tuple[Path, Path] = make_page(tmp_path_factory.mktemp("page"))
     return found
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with BROWSER["browser"]() as found:
+    with browser() as found:
         yield found
 
 

@@ -1,7 +1,6 @@
 """Runs of older schemas, brought to the present one."""
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from suites.engine.store import archive
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.engine.store.intake import verify
+from tests.suites.reporting.many_runs import make_runs
 
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 COUNT = 12
 
 
@@ -22,7 +21,7 @@ COUNT = 12
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
     monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
-    MAKE_RUNS(tmp_path / "theirs", COUNT)
+    make_runs(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 
 

@@ -6,7 +6,6 @@ Seconds are of processor time, a core at a time, so that a busy machine changes 
 import json
 import os
 import resource
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,12 +16,11 @@ import pytest
 
 from suites.engine.store.index import INDEX_NAME
 from suites.paths import REPOSITORY
+from tests.suites.reporting.browser import WHY_NOT, browser
+from tests.suites.reporting.many_runs import make_runs
 
 pytestmark = pytest.mark.slow
 
-_HERE = Path(__file__).parent
-MAKE_RUNS = runpy.run_path(str(_HERE / "many_runs.py"))["make_runs"]
-BROWSER = runpy.run_path(str(_HERE / "browser.py"))
 
 COUNT = 10_000
 
@@ -30,7 +28,7 @@ COUNT = 10_000
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
-    MAKE_RUNS(folder / "results", COUNT)
+    make_runs(folder / "results", COUNT)
     return folder / "results"
 
 
@@ -103,11 +101,11 @@ def test_the_page_is_built(results: Path, page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with BROWSER["browser"]() as found:
+    with browser() as found:
         yield found
 
 
-@pytest.mark.skipif(bool(BROWSER["WHY_NOT"]), reason=str(BROWSER["WHY_NOT"]))
+@pytest.mark.skipif(bool(WHY_NOT), reason=str(WHY_NOT))
 def test_the_page_filters_within_a_second(chromium: Any, results: Path, page: Path) -> None:
     if not page.exists():
         command("suites.report", "--html", page, "--results", results)

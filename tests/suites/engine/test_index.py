@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ from suites import paths
 from suites.engine.store import folder as store
 from suites.engine.store import index
 from suites.engine.store.index import INDEX_NAME, read_rows
-
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
+from tests.suites.reporting.many_runs import make_runs
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """24 runs, which are enough for an index."""
     monkeypatch.setattr(index, "SMALLEST", 10)
-    MAKE_RUNS(tmp_path / "results", 24)
+    make_runs(tmp_path / "results", 24)
     return tmp_path / "results"
 
 
@@ -91,7 +89,7 @@ def test_what_changed_is_read_again(results: Path, opened: list[Path]) -> None:
 
 
 def test_one_suite_leaves_the_others_in_the_index(results: Path, opened: list[Path]) -> None:
-    MAKE_RUNS(results / "spare", 2)
+    make_runs(results / "spare", 2)
     (results / "spare" / "kth_table2").rename(results / "synthetic_card")
     (results / "spare").rmdir()
     both = read_rows(results)
@@ -135,7 +133,7 @@ def test_the_index_is_a_table_for_pandas(results: Path) -> None:
 
 
 def test_a_small_store_has_no_index(tmp_path: Path) -> None:
-    MAKE_RUNS(tmp_path, 3)
+    make_runs(tmp_path, 3)
     assert len(read_rows(tmp_path)) == 3
     assert not (tmp_path / INDEX_NAME).exists()
 

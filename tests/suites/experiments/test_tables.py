@@ -19,7 +19,7 @@ from suites.tables.table import Table
 from suites.units import parse_bytes
 
 MIB = 2**20
-PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "table2_kth.csv"
+PUBLISHED = Path(__file__).parents[3] / "results" / "published" / "table2_kth.csv"
 
 
 def row(layer: str, mode: str, seed: int = 0, accuracy: float = 0.5, **changes: Any) -> dict:

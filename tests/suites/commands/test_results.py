@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pickle
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from suites.engine.store import archive, intake
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.engine.store.intake import verify
+from tests.suites.reporting.many_runs import make_runs
 
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 COUNT = 12
 
 
@@ -27,7 +26,7 @@ COUNT = 12
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another machine's runs, and nothing shipped."""
     monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
-    MAKE_RUNS(tmp_path / "theirs", COUNT)
+    make_runs(tmp_path / "theirs", COUNT)
     return tmp_path / "theirs"
 
 
@@ -75,7 +74,7 @@ def test_only_what_fits_is_exported(call: Any, theirs: Path, tmp_path: Path) -> 
 
 def test_folders_are_merged(call: Any, theirs: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
-    MAKE_RUNS(ours, 4)
+    make_runs(ours, 4)
     (theirs / list(read_rows(theirs))[-1] / "result.json").unlink()
     code, out, err = call(results, "merge", theirs, "--results", ours)
     assert (code, err) == (0, "")
@@ -107,7 +106,7 @@ def test_two_rows_of_one_run(
     call: Any, theirs: Path, tmp_path: Path, here: str, there: str, options: list, outcome: str
 ) -> None:
     ours = tmp_path / "ours"
-    MAKE_RUNS(ours, 1)
+    make_runs(ours, 1)
     name = next(iter(read_rows(ours)))
     change(ours / name, status=here, device="ours")
     change(theirs / name, status=there, device="theirs")
@@ -122,7 +121,7 @@ def test_two_rows_of_one_run(
 
 def test_a_run_that_is_worked_on_is_left_alone(call: Any, theirs: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
-    MAKE_RUNS(ours, 1)
+    make_runs(ours, 1)
     name = next(iter(read_rows(ours)))
     change(ours / name, status="timeout")
     with RunFolder(ours / name).claim():

@@ -1,7 +1,6 @@
 """docs/results.md is what the report makes of the shipped runs."""
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 from suites import paths, report
 from suites.engine.store.index import read_rows
 from suites.reporting.docs_page import is_current, write_docs
-
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
+from tests.suites.reporting.many_runs import make_runs
 
 
 def test_the_committed_page_is_up_to_date() -> None:
@@ -23,7 +21,7 @@ def test_the_committed_page_is_up_to_date() -> None:
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A few runs shipped, of few seeds."""
     monkeypatch.setattr(paths, "SHIPPED", tmp_path / "runs")
-    MAKE_RUNS(tmp_path / "runs", 24, seeds=2)
+    make_runs(tmp_path / "runs", 24, seeds=2)
     return tmp_path / "runs"
 
 

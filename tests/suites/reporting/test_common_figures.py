@@ -2,7 +2,6 @@
 
 import json
 import math
-import runpy
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,8 +20,8 @@ from suites.reporting.figures.common import COMMON
 from suites.reporting.figures.groups import groups_of
 from suites.reporting.figures.pareto import pareto_front
 from suites.reporting.settings import by_setting
+from tests.suites.reporting.many_runs import make_runs
 
-MAKE_RUNS = runpy.run_path(str(Path(__file__).with_name("many_runs.py")))["make_runs"]
 HOSTILE = r"$\frac{<b>&'\n]]>--%漢 " + "\x00\x1b\u202e"
 
 
@@ -30,7 +29,7 @@ HOSTILE = r"$\frac{<b>&'\n]]>--%漢 " + "\x00\x1b\u202e"
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Three seeds of each row of one setting."""
     monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
-    MAKE_RUNS(tmp_path / "results", 36)
+    make_runs(tmp_path / "results", 36)
     ((_, found),) = by_setting("kth_table2", tmp_path / "results").items()
     return [dict(row) for row in found]
 

@@ -46,7 +46,7 @@ def test_no_mutation_hangs_crashes_or_takes_more_than_its_share(
     files = [tmp_path / name for name in MADE]
     for file in files:
         make_video(file, 12, codec=MADE[file.name])
-    shared = Path(__file__).resolve().parents[3] / "shared" / "data"
+    shared = Path(__file__).resolve().parents[4] / "shared" / "data"
     root = Path(os.environ.get("STDCF_TEST_DATA") or shared) / "clips"
     files += [Path(shutil.copy(root / n, tmp_path)) for n in REAL if (root / n).exists()]
     counts = [MUTATIONS // len(files) + (i < MUTATIONS % len(files)) for i in range(len(files))]
