@@ -55,9 +55,8 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
+    from suites.engine.request import beta_gamma, clip_size, name_and_value, parse_bytes
     from suites.experiments.single.suite import DATASETS
-    from suites.option_words import beta_gamma, clip_size, name_and_value
-    from suites.units import parse_bytes
 
     cap_bytes = parse_bytes(cap)
     frames, height, width = clip_size("--clip", clip)
@@ -77,7 +76,7 @@ def main(
     model_options = dict(name_and_value("--model-option", t) for t in model_option or ())
     layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
 
-    from suites.any_model import build_any
+    from suites.engine.catalog import build_any
     from suites.planning.planner import Planner
     from suites.planning.report import Asked, as_object, notes, table
     from suites.planning.ways import preference, schedules, selection

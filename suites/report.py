@@ -1,6 +1,5 @@
 """``python -m suites.report [NAME]``: the tables again, from results alone."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +9,10 @@ from stdcf.errors import UserError
 from suites.cli import EXIT_ROWS_NOT_OK, ResultsBeside, SuiteArgument, new_app, run
 
 if TYPE_CHECKING:
-    from suites.tables.table import Table
+    pass
+from suites.tables.formats import FORMATS, show
 
 app = new_app("Print the tables of a suite (default: of all) from results alone.")
-
-FORMATS = ("text", "md", "csv", "latex", "json")
 
 
 @app.command()
@@ -64,8 +62,8 @@ def main(
             return EXIT_ROWS_NOT_OK if why else 0
         typer.echo(write_docs(docs))
         return 0
+    from suites.reporting.comparisons import setting_tables
     from suites.reporting.settings import by_setting, suites_to_show
-    from suites.setting_tables import setting_tables
 
     tables = []
     missing = []
@@ -80,27 +78,6 @@ def main(
     if missing and format_ in ("text", "md"):
         typer.echo(f"\nNo runs yet: {', '.join(missing)}.")
     return 0
-
-
-def show(tables: Sequence["Table"], format_: str) -> None:
-    """Prints tables in one of FORMATS.
-
-    Raises:
-        UserError: for another.
-    """
-    from suites.tables.latex import to_latex
-    from suites.tables.table import to_csv, to_json
-
-    if format_ == "text":
-        for table in tables:
-            table.print()
-    elif format_ == "md":
-        typer.echo("\n".join(table.to_markdown() for table in tables), nl=False)
-    elif format_ in ("csv", "latex", "json"):
-        written = {"csv": to_csv, "latex": to_latex, "json": to_json}[format_](tables)
-        typer.echo(written, nl=False)
-    else:
-        raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 from stdcf.errors import UserError
 from suites import paths
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+from suites.engine.store.folder import tail
 
 app = new_app("List, show and remove runs; export, import and merge those of several machines.")
 
@@ -59,8 +60,8 @@ def list_runs(
     ),
 ) -> int:
     """List ended runs, local and shipped (†), the latest first."""
-    from suites.report import show
     from suites.reporting import cells
+    from suites.tables.formats import show
     from suites.tables.table import Cell, Table
 
     rows = _rows(_root(results), suite=suite, setting=setting, status=status)
@@ -118,18 +119,6 @@ def show(
     return 0
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a file, each cut at 300 characters; nothing if it is not there."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 400 * lines))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [line[:300] for line in text.splitlines()[-lines:]]
-
-
 def _one(root: Path, run_id: str) -> dict[str, Any]:
     found = [row for row in _rows(root) if row["run_id"].startswith(run_id)]
     if not found:
@@ -150,7 +139,7 @@ def rm(
     yes: Yes = False,
 ) -> int:
     """Remove runs: those named, or all that fit the options. Shipped ones stay."""
-    from suites.removal import remove
+    from suites.engine.store.folder import remove
 
     root = _root(results)
     if run_ids:

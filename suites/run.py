@@ -100,7 +100,8 @@ def main(
 ) -> int:
     """Run what is missing of a suite, then print its table beside the published one."""
     from suites.engine.registry import SUITES, get_suite
-    from suites.engine.session import Session, make_request
+    from suites.engine.request import make_request
+    from suites.engine.session import Session
 
     if list_suites:
         for suite_name, title in SUITES.items():

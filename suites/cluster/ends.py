@@ -105,7 +105,7 @@ def _goes_on(last: Attempt | None) -> bool:
 
 def write_row(folder: RunFolder, row: dict[str, Any], job: str | None = None) -> None:
     """Writes a row that no worker wrote."""
-    from suites.row_header import header
+    from suites.engine.store.provenance import header
 
     spec = folder.spec()
     where = f"job {job}: " if job else ""

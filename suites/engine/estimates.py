@@ -10,11 +10,11 @@ from typing import Any
 from stdcf.complexity import count
 from stdcf.data.clips.splits import VideoData
 from stdcf.stages.stage import Stage, total_cost
-from suites.engine.catalog import DATASETS
+from suites.engine.catalog import DATASETS, build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Row
-from suites.engine.train import build_model, predicted_peak
+from suites.engine.train import predicted_peak
 
 # A training step computes the forward pass, the gradients of activations and those of weights.
 _TRAIN_PASSES = 3

@@ -37,7 +37,7 @@ def predict_cost(spec: RunSpec) -> Cost:
 
     from stdcf.complexity import count
     from stdcf.memory.predict import predict_stages
-    from suites.engine.train import build_model
+    from suites.engine.catalog import build_model
 
     published = spec.published
     assert published is not None, "only a run beside a published one has such a setting"

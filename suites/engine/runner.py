@@ -173,7 +173,7 @@ def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
 
 def crash_row(job: Job, status: int) -> dict[str, Any]:
     """The row of a worker that died without one: how, and the last line that it wrote."""
-    from suites.row_header import header
+    from suites.engine.store.provenance import header
 
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     # Not what an earlier worker wrote.

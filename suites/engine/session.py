@@ -17,8 +17,6 @@ from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.store import folder as store
 from suites.engine.suite import Request, Suite
 from suites.engine.weights import check_reachable
-from suites.option_words import name_and_value
-from suites.units import parse_bytes
 
 if TYPE_CHECKING:
     from suites.engine.estimates import ClipFacts
@@ -28,108 +26,9 @@ UNKNOWN_MANIFEST = "unknown"
 _TABLES_SECONDS = 5.0
 
 
-def make_request(
-    suite: Suite,
-    profile: str | None,
-    dataset: str | None,
-    *,
-    seeds: int | None = None,
-    epochs: int | None = None,
-    cap: str | None = None,
-    amp: bool = False,
-    device: str = "cpu",
-    ranks: int = 1,
-    sync_batchnorm: bool = True,
-    device_is_here: bool = True,
-    data_options: Sequence[str] = (),
-    model_options: Sequence[str] = (),
-    layer_options: Sequence[str] = (),
-    options: Sequence[str] = (),
-    video: Path | None = None,
-    checkpoints: Sequence[Path] = (),
-) -> Request:
-    """The command line's words, checked.
-
-    Args:
-        device_is_here: runs are done on this machine, so it must have the device.
-        video, checkpoints: options of the suite too, where it has them; a video takes the place
-            of a data set.
-
-    Raises:
-        UserError: for what the suite does not know or this machine does not have.
-    """
-    profile = profile or suite.profiles[0]
-    if profile not in suite.profiles:
-        raise UserError(f"no profile {profile!r}; {suite.name} has {', '.join(suite.profiles)}")
-    files = {"video": video, "checkpoint": list(checkpoints)}
-    for name, given in files.items():
-        if given and name not in suite.options:
-            raise UserError(f"{suite.name} takes no --{name}")
-    if video is not None and dataset is not None:
-        raise UserError("--video is all the data: give no --dataset beside it")
-    dataset = NO_DATA if video is not None else dataset or suite.datasets[0]
-    if dataset not in suite.datasets:
-        raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
-    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
-        if value is not None and value < 1:
-            raise UserError(f"{option} must be at least 1, not {value}")
-    return Request(
-        profile=profile,
-        dataset=dataset,
-        seeds=seeds,
-        epochs=epochs,
-        amp=amp,
-        cap_bytes=None if cap is None else parse_bytes(cap),
-        device=_checked_device(device) if device_is_here else device,
-        ranks=ranks,
-        sync_batchnorm=sync_batchnorm,
-        data_options=dict(name_and_value("--data-option", text) for text in data_options),
-        model_options=dict(name_and_value("--model-option", text) for text in model_options),
-        layer_options=_layer_options(layer_options),
-        options=_suite_options(suite, options)
-        | {name: given for name, given in files.items() if given},
-    )
-
-
-def _suite_options(suite: Suite, texts: Sequence[str]) -> dict[str, Any]:
-    options = dict(name_and_value("--option", text) for text in texts)
-    for name in options:
-        if name not in suite.options:
-            known = f"has {', '.join(suite.options)}" if suite.options else "takes none"
-            raise UserError(f"no --option {name!r}; {suite.name} {known}")
-    return options
-
-
-def _layer_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    options: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        path, value = name_and_value("--layer-option", text)
-        layer, dot, name = path.partition(".")
-        if not dot:
-            raise UserError(f"--layer-option takes LAYER.NAME=VALUE, not {text!r}")
-        options.setdefault(layer, {})[name] = value
-    return options
-
-
-def _checked_device(device: str) -> str:
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return device
-    if kind != "cuda" or not (index.isdecimal() or device == "cuda"):
-        raise UserError(f"--device must be cpu, cuda or cuda:N, not {device!r}")
-    import torch
-
-    if int(index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"no {device} on this machine ({torch.cuda.device_count()} CUDA devices); --device cpu"
-        )
-    return f"cuda:{index or 0}"
-
-
 def _check_models(specs: Sequence[RunSpec], request: Request) -> None:
     """Builds each model once, so that a wrong option is said now and not by every run."""
-    from suites.engine.catalog import LAYERS
-    from suites.engine.train import build_model
+    from suites.engine.catalog import LAYERS, build_model
 
     for layer in request.layer_options:
         if layer not in {spec.layer for spec in specs}:

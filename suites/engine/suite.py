@@ -87,3 +87,8 @@ class Suite:
     stop_seconds: float | None = None
     short_tasks: Sequence[str] = ()
     leaves_out: Sequence[str] = ()
+
+
+def no_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """The paper draws none of these results."""
+    return []

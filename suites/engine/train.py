@@ -21,27 +21,14 @@ from stdcf.training.history import Progress
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import Trainer
 from stdcf.whole_file import write_atomically
-from suites.any_model import build_any
 from suites.engine import weights
-from suites.engine.catalog import load_dataset
+from suites.engine.catalog import build_model, load_dataset
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 
 CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5
-
-
-def build_model(spec: RunSpec, num_classes: int, in_channels: int) -> nn.Module:
-    """The spec's model for clips with these classes and channels."""
-    return build_any(
-        spec.model,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        layer=spec.layer or None,
-        layer_options=spec.layer_options,
-        model_options=spec.model_options,
-    )
 
 
 def open_data(spec: RunSpec, data_root: str | None) -> VideoData:

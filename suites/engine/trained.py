@@ -16,9 +16,10 @@ from stdcf.errors import UserError
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.step import Numerics
 from stdcf.whole_file import whole_file, write_atomically
+from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder, run_folders
-from suites.engine.train import build_model, numerics_of, open_data, train
+from suites.engine.train import numerics_of, open_data, train
 
 _NOTE = "trained_by"
 

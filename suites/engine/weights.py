@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from stdcf.errors import UserError
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder, run_folders
-from suites.experiments.shared.video_systems import CHANNELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 IMAGENET = "imagenet"
 KINETICS = "kinetics400"
 PRETRAINING = "kinetics_table3"
+# What ImageNet and Kinetics are made of: RGB.
+CHANNELS = 3
 # Beside the suites in a results folder: files of one's own.
 FOLDER = "weights"
 
@@ -63,7 +64,7 @@ def start(model: "nn.Module", spec: RunSpec, results: Path, num_classes: int) ->
     if spec.starts_from is None:
         return None
     from stdcf.training.transfer import head_names, load_with_new_head, read_weights
-    from suites.engine.train import build_model
+    from suites.engine.catalog import build_model
 
     origin, _, digest = spec.starts_from.partition(":")
     file = next((f for f in _candidates(spec, results) if _sha256(f) == digest), None)
@@ -85,7 +86,7 @@ def _from_imagenet(
 ) -> "dict[str, Tensor]":
     import torch
 
-    from suites.engine.train import build_model
+    from suites.engine.catalog import build_model
 
     options = {**spec.model_options, "pretrained": True if file is None else str(file)}
     pretrained = spec.model_copy(update={"model_options": options})

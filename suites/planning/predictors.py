@@ -30,8 +30,8 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Put predictors of a training step's peak memory beside real steps."""
-    from suites.any_model import build_any
-    from suites.option_words import clip_size
+    from suites.engine.catalog import build_any
+    from suites.engine.request import clip_size
 
     shape = (batch, channels, *clip_size("--clip", clip))
 

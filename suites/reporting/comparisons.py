@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from suites.engine.suite import Row
+from suites.engine.suite import Row, Suite
 from suites.reporting import cells
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import holm, paired
@@ -91,3 +91,11 @@ def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
 def _name(group: Group) -> str:
     layer, mode = group
     return " ".join(word for word in (LAYER_NAMES.get(layer, layer), mode) if word)
+
+
+def setting_tables(suite: Suite, setting: str, rows: Sequence[Row]) -> list[Table]:
+    """The suite's tables and, where rows share seeds, their paired differences."""
+    tables = suite.tables(rows)
+    synthetic = " — SYNTHETIC clips" if any(row.get("synthetic") for row in rows) else ""
+    comparisons = comparison_table(rows, setting + synthetic)
+    return [*tables, comparisons] if comparisons is not None else tables

@@ -11,11 +11,11 @@ from suites import paths
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
+from suites.reporting.comparisons import setting_tables
 from suites.reporting.drawing import Setting, draw_settings
 from suites.reporting.figures.common import COMMON
 from suites.reporting.settings import by_setting, suites_to_show
 from suites.reporting.small_print import when
-from suites.setting_tables import setting_tables
 
 _HEAD = """# Results
 

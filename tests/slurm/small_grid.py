@@ -7,9 +7,10 @@ import suites.experiments.kth_table2.suite as module
 from suites.cli import run
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
+from suites.experiments.shared import kth
 from suites.run import app
 
-_specs = module.specs
+_specs = kth.specs
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
@@ -22,7 +23,7 @@ def dataset_options(request: Request) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # kth_table2.specs looks its own options up by name.
-    module.dataset_options = dataset_options
+    # kth.specs looks its own options up by name.
+    kth.dataset_options = dataset_options  # type: ignore[assignment]
     module.SUITE = replace(module.SUITE, specs=specs, dataset_options=dataset_options)
     run(app)

@@ -12,7 +12,7 @@ from suites.cluster.record import new_record, write_record
 from suites.cluster.state import ClusterView
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.shared import kth
 
 WAITING = {"40_5": QueuedJob("grid-a", "PENDING", "JobArrayTaskLimit", "")}
 
@@ -21,7 +21,7 @@ WAITING = {"40_5": QueuedJob("grid-a", "PENDING", "JobArrayTaskLimit", "")}
 def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run that is number 3 of array 40, sent two minutes ago."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    spec = kth_table2.specs(Request(profile="quick", dataset="weizmann"), "ab" * 32)[0]
+    spec = kth.specs(Request(profile="quick", dataset="weizmann"), "ab" * 32)[0]
     folder = RunFolder.create(tmp_path, spec.model_copy(update={"cap_bytes": 2**30}))
     array = tmp_path / "grid-a"
     array.mkdir()

@@ -249,10 +249,9 @@ def small_suite_here(
     import torch
 
     from suites.engine import runner, worker
-    from suites.experiments.kth_table2 import suite as kth_table2
 
-    for name, value in runpy.run_path(str(SMALL_RUN))["PATCHES"].items():
-        monkeypatch.setattr(kth_table2, name, value)
+    for patch in runpy.run_path(str(SMALL_RUN))["PATCHES"]:
+        monkeypatch.setattr(*patch)
 
     def start(job: runner.Job, device: str, data_root: str | None) -> Namespace:
         arguments = Namespace(

@@ -8,10 +8,11 @@ import suites.experiments.kth_table2.suite as module
 from suites.cli import run
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
+from suites.experiments.shared import kth
 from suites.run import app
 
 RUNS = (("regular", "full"), ("stdcf", "itsl"))
-_specs = module.specs
+_specs = kth.specs
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
@@ -22,15 +23,15 @@ def dataset_options(request: Request) -> dict[str, Any]:
     return {"size": [16, 16], "clip_frames": 8, "train_step": 1}
 
 
-PATCHES = {
-    # kth_table2.specs looks its own options up by name.
-    "dataset_options": dataset_options,
-    "SUITE": replace(module.SUITE, specs=specs, dataset_options=dataset_options),
-}
+# Module, name, value; kth.specs looks its options up by name.
+PATCHES = (
+    (kth, "dataset_options", dataset_options),
+    (module, "SUITE", replace(module.SUITE, specs=specs, dataset_options=dataset_options)),
+)
 
 if __name__ == "__main__":
     # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name, value in PATCHES.items():
-        setattr(module, name, value)
+    for owner, name, value in PATCHES:
+        setattr(owner, name, value)
     run(app)

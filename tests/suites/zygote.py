@@ -29,9 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import suites.engine.store.attempts
+import suites.engine.store.provenance
 import suites.engine.train
 import suites.experiments.kth_table2.suite
-import suites.row_header
+import suites.experiments.shared.kth
 import suites.run
 from suites.cli import run
 from suites.engine import runner, worker
@@ -175,12 +176,12 @@ def _die_at_boundary(process: str) -> None:
 
 
 def main() -> None:
-    for name, value in SMALL_RUN["PATCHES"].items():
-        setattr(SMALL_RUN["module"], name, value)
+    for owner, name, value in SMALL_RUN["PATCHES"]:
+        setattr(owner, name, value)
     suites.experiments.kth_table2.suite.SUITE = replace(
         suites.experiments.kth_table2.suite.SUITE, dataset_options=dataset_options
     )
-    suites.experiments.kth_table2.suite.dataset_options = dataset_options  # type: ignore[assignment]
+    suites.experiments.shared.kth.dataset_options = dataset_options  # type: ignore[assignment]
     suites.engine.train.predictions = lambda *_: {}
     runner._start = start_worker  # type: ignore[assignment]
     runner._POLL_SECONDS = 0.02

@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -185,3 +186,38 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
             row = {"setting": setting, "shipped": shipped, "folder": str(root / path)}
             found[key] = {**result, **row}
     return list(found.values())
+
+
+def remove(folders: Sequence[Path]) -> list[Path]:
+    """Removes runs; returns those that stay because a process works on them.
+
+    A run is gone at once: its folder is renamed, then deleted.
+    """
+    running = []
+    for folder in folders:
+        # Too high for a run's folder, so that nobody takes it for one.
+        doomed = folder.parents[2] / f".removed-{os.getpid()}"
+        try:
+            with RunFolder(folder).claim():
+                folder.rename(doomed)
+        except Claimed:
+            running.append(folder)
+            continue
+        shutil.rmtree(doomed)
+        for parent in folder.parents[:2]:
+            if any(parent.iterdir()):
+                break
+            parent.rmdir()
+    return running
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a file, each cut at 300 characters; nothing if it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 400 * lines))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line[:300] for line in text.splitlines()[-lines:]]

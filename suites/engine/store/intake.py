@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from stdcf.whole_file import write_atomically
 from suites.engine.spec import RunSpec, parse_spec
 from suites.engine.store.archive import FILES, read_archive
 from suites.engine.store.folder import FINAL_STATUSES, Claimed, RunFolder
-from suites.migrations import CURRENT, migrate, version_of
 
 # What a row repeats of its spec.
 _SHARED = ("suite", "profile", "dataset", "model", "layer", "mode", "seed", "manifest")
@@ -159,3 +158,45 @@ def _check_row(spec: RunSpec, row: Mapping[str, Any]) -> None:
     parts = spec.folder_name.split("/")
     if len(parts) != 3 or not all(_PART.fullmatch(part) for part in parts):
         raise UserError(f"its spec asks for the folder {spec.folder_name!r:.80}")
+
+
+Json = dict[str, Any]
+# The spec and the row of one run; a run that has not ended has no row.
+Migration = Callable[[Json, Json | None], tuple[Json, Json | None]]
+
+CURRENT: int = RunSpec.model_fields["schema_version"].default
+
+# Version -> how a run of it becomes one of the next. There is no version before 1.
+MIGRATIONS: dict[int, Migration] = {}
+
+
+def version_of(spec: Json) -> int:
+    """The schema version of a spec.json; the first specs did not say it.
+
+    Raises:
+        UserError: if it is no version.
+    """
+    version = spec.get("schema_version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise UserError(f"schema_version must be a number from 0, not {version!r}")
+    return version
+
+
+def migrate(spec: Json, row: Json | None) -> tuple[Json, Json | None]:
+    """The run in the present schema, without its new id; as it was if it is of the present one.
+
+    Raises:
+        UserError: for a version that this code does not know.
+    """
+    version = version_of(spec)
+    if version > CURRENT:
+        raise UserError(
+            f"written under schema {version}, and this code knows none after {CURRENT}; update it"
+        )
+    while version < CURRENT:
+        if version not in MIGRATIONS:
+            raise UserError(f"written under schema {version}, from which there is no way to now")
+        spec, row = MIGRATIONS[version](spec, row)
+        version += 1
+        spec = {**spec, "schema_version": version}
+    return spec, row

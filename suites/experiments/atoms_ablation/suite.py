@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import itsl
-from suites.ablation_tables import Words, ablation_tables
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.experiments.itsl_ablation.suite import changed
-from suites.experiments.kth_table2.suite import DATASETS, ITERATIONS, PROFILES, dataset_options
 from suites.experiments.shared import ablation as ablations
-from suites.experiments.shared.ablation import Setting, epochs_of, milestones
+from suites.experiments.shared.ablation import (
+    Setting,
+    Words,
+    ablation_tables,
+    changed,
+    epochs_of,
+    milestones,
+)
+from suites.experiments.shared.kth import DATASETS, ITERATIONS, PROFILES, dataset_options
 
 # In the order of their value. The first is what the others change.
 WORDS = {
@@ -61,7 +66,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Accuracy of every setting."""
-    from suites.ablation_figure import draw
+    from suites.experiments.shared.ablation import draw
 
     return draw(rows, folder, WORDS, "atoms_ablation", TITLE)
 

@@ -13,8 +13,8 @@ from stdcf.errors import UserError
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.capacity.tables import tables
-from suites.experiments.kth_table2 import suite as kth_table2
-from suites.experiments.kth_table2.suite import DATASETS, dataset_options
+from suites.experiments.shared import kth
+from suites.experiments.shared.kth import DATASETS, dataset_options
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ PROFILES = {
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """One run a seed."""
-    profile, training = PROFILES[request.profile], kth_table2.PROFILES[request.profile]
+    profile, training = PROFILES[request.profile], kth.PROFILES[request.profile]
     epochs = request.epochs or profile.epochs
     seeds = profile.seeds if request.seeds is None else request.seeds
     if seeds < 1:
@@ -68,7 +68,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             layer="regular",
             model_options=dict(request.model_options),
             mode="capacity",
-            stages=kth_table2.schedules(epochs, training.rate_falls_after)["full"],
+            stages=kth.schedules(epochs, training.rate_falls_after)["full"],
             seed=seed,
             batch_size=training.batch_size,
             amp=request.amp,

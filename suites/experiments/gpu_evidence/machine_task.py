@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from stdcf.training.trainer import Stopped
-from suites.cuda_numbers import number_type
 from suites.engine.store.folder import RunFolder
-from suites.experiments.shared.timing import timed
+from suites.experiments.shared.timing import number_type, timed
 
 TYPES = ("float32", "tf32", "bfloat16")
 # Of a product against float64, relative, by norms.

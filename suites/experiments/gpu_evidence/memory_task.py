@@ -15,7 +15,7 @@ from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.cap import is_out_of_memory
 from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.trainer import Stopped
-from suites.any_model import build_any
+from suites.engine.catalog import build_any
 from suites.engine.store.folder import RunFolder
 from suites.experiments.gpu_evidence.cases import Case
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from suites.engine.suite import Row
-from suites.experiments.layer_speed.figure import SHAPES
+from suites.experiments.layer_speed.shapes import SHAPES
 from suites.experiments.layer_speed.tables import best_layout
 from suites.reporting import cells
 from suites.tables.table import Cell, Table
@@ -80,10 +80,10 @@ def _case(row: Row) -> str:
 
 
 def _floor(row: Row, shape: str, dtype: str, machine: Row) -> tuple[float, float]:
-    c_in, c_out, positions = SHAPES[shape]
-    n = row["batch"] * positions
-    traffic_bytes = (c_in + c_out) * n * _BYTES[dtype]
-    flops = 2 * 27 * c_in * c_out * n
+    c_in, c_out = SHAPES[shape].in_channels, SHAPES[shape].out_channels
+    positions = row["batch"] * SHAPES[shape].positions
+    traffic_bytes = (c_in + c_out) * positions * _BYTES[dtype]
+    flops = 2 * 27 * c_in * c_out * positions
     rate: dict[str, Any] = machine["matrix"][dtype]
     return traffic_bytes / machine["copy"]["bytes_per_second"], flops / rate["flops_per_second"]
 

@@ -16,6 +16,7 @@ from suites.experiments.gpu_evidence import cases
 from suites.experiments.gpu_evidence.tables import tables
 from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.layer_speed import suite as layer_speed
+from suites.experiments.shared import kth
 
 NAME = "gpu_evidence"
 PROFILES = ("paper", "quick")
@@ -117,7 +118,7 @@ def _training(request: Request, manifest: str) -> list[RunSpec]:
     """Item 8: kth_table2's own runs, seed by seed."""
     seeds = request.seeds or SEEDS
     wanted = Request(**{**vars(request), "seeds": seeds})
-    return [spec.model_copy(update={"suite": NAME}) for spec in kth_table2.specs(wanted, manifest)]
+    return [spec.model_copy(update={"suite": NAME}) for spec in kth.specs(wanted, manifest)]
 
 
 def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
@@ -140,7 +141,7 @@ def _some(groups: Any, quick: bool) -> list[Any]:
 
 def dataset_options(request: Request) -> dict[str, object]:
     """Table 2's clips."""
-    return kth_table2.dataset_options(request)
+    return kth.dataset_options(request)
 
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -8,13 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stdcf.stages.stage import Stage, full_size, itsl, total_cost
-from suites.ablation_tables import Words, ablation_tables
+from stdcf.stages.stage import full_size, itsl, total_cost
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.experiments.kth_table2.suite import DATASETS, ITERATIONS, PROFILES, dataset_options
 from suites.experiments.shared import ablation as ablations
-from suites.experiments.shared.ablation import Setting, epochs_of, milestones
+from suites.experiments.shared.ablation import (
+    Setting,
+    Words,
+    ablation_tables,
+    changed,
+    epochs_of,
+    milestones,
+)
+from suites.experiments.shared.kth import DATASETS, ITERATIONS, PROFILES, dataset_options
 
 # In the order of their value. The first is what the others change.
 WORDS = {
@@ -73,11 +79,6 @@ def settings(request: Request) -> dict[str, Setting]:
     return {mode: Setting(schedules[mode]) for mode in WORDS}
 
 
-def changed(stages: Sequence[Stage], **changes: Any) -> tuple[Stage, ...]:
-    """Every stage with these changes."""
-    return tuple(stage.model_copy(update=changes) for stage in stages)
-
-
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """Every setting for the first seed, then for the next."""
     return ablations.specs("itsl_ablation", request, manifest, settings(request))
@@ -85,7 +86,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Accuracy of every setting."""
-    from suites.ablation_figure import draw
+    from suites.experiments.shared.ablation import draw
 
     return draw(rows, folder, WORDS, "itsl_ablation", TITLE)
 

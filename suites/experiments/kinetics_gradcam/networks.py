@@ -128,7 +128,7 @@ def build(network: Network, checkpoint: Path) -> tuple["nn.Module", tuple[str, .
     """
     from stdcf.layers import set_dilation
     from stdcf.training.transfer import read_weights
-    from suites.any_model import build_any
+    from suites.engine.catalog import build_any
 
     weights = read_weights(checkpoint)
     # The classifier is the last matrix.

@@ -19,9 +19,8 @@ from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
 from suites.experiments.kinetics_gradcam import networks as video_networks
 from suites.experiments.kinetics_gradcam.networks import Network
 from suites.experiments.kinetics_gradcam.tables import tables
-from suites.experiments.kth_table2 import suite as kth_table2
-from suites.experiments.kth_table2.suite import PROFILES, dataset_options
-from suites.experiments.shared import stage_maps
+from suites.experiments.shared import kth, stage_maps
+from suites.experiments.shared.kth import PROFILES, dataset_options
 
 STAGES = ("t3", "s3")
 # The last feature maps before the pool: of the last convolution's block, after its ReLU.
@@ -117,7 +116,7 @@ SUITE = Suite(
     name="kinetics_gradcam",
     title="Figure 7: Grad-CAM after stage-t and after stage-s",
     profiles=tuple(PROFILES),
-    datasets=(*kth_table2.DATASETS, NO_DATA),
+    datasets=(*kth.DATASETS, NO_DATA),
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,

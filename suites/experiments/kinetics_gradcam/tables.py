@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from suites.engine.suite import Row
+from suites.experiments.shared.stage_maps import table
 from suites.reporting.figures.style import layer_name
 from suites.reporting.small_print import provenance_notes
-from suites.stage_maps_tables import table
 from suites.tables.table import Table
 
 

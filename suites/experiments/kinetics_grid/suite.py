@@ -8,10 +8,10 @@ estimates its GPU-hours.
 import math
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Suite
+from suites.engine.suite import Request, Suite, no_figures
 from suites.experiments.kinetics_grid.points import points
 from suites.experiments.kinetics_grid.tables import plan, tables
-from suites.experiments.kinetics_table3.suite import PROFILES, dataset_options, no_figures
+from suites.experiments.kinetics_table3.suite import PROFILES, dataset_options
 from suites.experiments.shared.video_systems import System, make_spec
 
 SEEDS = {"paper": 3, "quick": 1}

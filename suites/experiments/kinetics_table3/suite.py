@@ -11,13 +11,12 @@ all are trained alike. The quick profile only shows that everything runs.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import Request, Row, Suite, no_figures
 from suites.experiments.shared.video_systems import MEMORY_BATCH, System, clip, make_spec
 from suites.experiments.shared.video_tables import (
     Line,
@@ -166,11 +165,6 @@ def plan(specs: Sequence[RunSpec]) -> list[Table]:
     """The cost of every row and the memory of every stage, predicted."""
     costs = {(s.model, s.layer, s.mode): predict_cost(s) for s in specs if s.seed == 0}
     return [cost_table(TABLE, costs, MEMORY_BATCH), stage_table(TABLE, costs, MEMORY_BATCH)]
-
-
-def no_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """The paper draws none of these results."""
-    return []
 
 
 SUITE = Suite(

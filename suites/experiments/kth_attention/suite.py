@@ -9,9 +9,9 @@ from pathlib import Path
 
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.experiments.shared import stage_maps
-from suites.stage_maps_tables import table
+from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
+from suites.experiments.shared.stage_maps import table
 from suites.tables.table import Table
 
 

@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
 from suites.reporting import cells
 from suites.reporting.figures.style import in_order, layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
-LAYERS = ("regular", "rank1", "stdcf")
-MODES = ("full", "itsl")
-CONTROLS = ("full_same_compute", "full_dilated")
 MODE_NAMES = {
     "full": "full size",
     "itsl": "ITSL, E=3",

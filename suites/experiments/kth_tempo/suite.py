@@ -10,10 +10,10 @@ from pathlib import Path
 
 from suites.engine.spec import RunSpec
 from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
-from suites.experiments.kth_table2.suite import DATASETS, PROFILES, dataset_options
 from suites.experiments.kth_tempo.tables import tables
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
+from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:

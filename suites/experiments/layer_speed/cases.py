@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
@@ -10,43 +9,11 @@ from torch import nn
 from baselines.layers import Rank1Conv3d
 from baselines.layers.factorized import conv2plus1d, tensorly_conv3d
 from stdcf.layers import STDCFConv3d
+from suites.experiments.layer_speed.shapes import Shape
 
 # (M, N): the paper's for KTH and for Kinetics.
 ATOMS = ((3, 2), (6, 2))
 PLANS = ("auto", "composed", "factored", "temporal_first", "spatial_first")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A 3×3×3 convolution with padding 1 and stride 1 and the clips that it is given.
-
-    Attributes:
-        size: T, H, W.
-    """
-
-    in_channels: int
-    out_channels: int
-    size: tuple[int, int, int]
-
-    @property
-    def name(self) -> str:
-        t, h, w = self.size
-        return f"{self.in_channels}to{self.out_channels}_{t}x{h}x{w}"
-
-
-# The middle convolutions of ResNet-50's four stages at 8×224², and kth_cnn's at 16×60×80.
-RESNET50 = (
-    Shape(64, 64, (8, 56, 56)),
-    Shape(128, 128, (8, 28, 28)),
-    Shape(256, 256, (8, 14, 14)),
-    Shape(512, 512, (8, 7, 7)),
-)
-KTH_CNN = (
-    Shape(1, 16, (16, 60, 80)),
-    Shape(16, 32, (16, 30, 40)),
-    Shape(32, 64, (8, 15, 20)),
-)
-SHAPES = {shape.name: shape for shape in (*RESNET50, *KTH_CNN)}
 
 
 def layers(shape: Shape) -> Iterator[tuple[str, Callable[[], nn.Module]]]:

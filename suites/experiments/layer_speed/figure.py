@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from suites.engine.suite import Row
-from suites.experiments.layer_speed.tables import RESNET50, best_layout, by_batch, in_order
+from suites.experiments.layer_speed.shapes import RESNET50, SHAPES
+from suites.experiments.layer_speed.tables import best_layout, by_batch, in_order
 from suites.reporting.figures import style
 
 # Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
@@ -31,18 +32,6 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             name = dtype if len(groups) == 1 else f"{dtype}_{mine[0]['batch']}clips"
             drawn += _ratios(mine, dtype, folder, name) + _roofline(mine, dtype, folder, name)
     return drawn
-
-
-# Case -> C_in, C_out, positions of a clip; as in layer_speed_cases, which imports torch.
-SHAPES = {
-    "64to64_8x56x56": (64, 64, 8 * 56 * 56),
-    "128to128_8x28x28": (128, 128, 8 * 28 * 28),
-    "256to256_8x14x14": (256, 256, 8 * 14 * 14),
-    "512to512_8x7x7": (512, 512, 8 * 7 * 7),
-    "1to16_16x60x80": (1, 16, 16 * 60 * 80),
-    "16to32_16x30x40": (16, 32, 16 * 30 * 40),
-    "32to64_8x15x20": (32, 64, 8 * 15 * 20),
-}
 
 
 def _case(row: Row) -> str:
@@ -93,9 +82,11 @@ def _roofline(rows: Sequence[Row], dtype: str, folder: Path, name_in_file: str) 
                 found = best_layout(row, name, "forward_seconds")
                 if found is None:
                     continue
-                c_in, c_out, positions = SHAPES[_case(row)]
-                flops = 2 * 27 * c_in * c_out * positions * row["batch"]
-                moved = size * (positions * row["batch"] * (c_in + c_out) + 27 * c_in * c_out)
+                shape = SHAPES[_case(row)]
+                c_in, c_out = shape.in_channels, shape.out_channels
+                positions = shape.positions * row["batch"]
+                flops = 2 * 27 * c_in * c_out * positions
+                moved = size * (positions * (c_in + c_out) + 27 * c_in * c_out)
                 rate = flops / found["forward_seconds"] / 1e9
                 points.append((flops / moved, rate))
                 best = max(best, rate if name == "regular" else 0.0)

@@ -10,12 +10,9 @@ from pathlib import Path
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
+from suites.experiments.layer_speed.shapes import SHAPES
 from suites.experiments.layer_speed.tables import tables
 
-SHAPES = (
-    *("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7"),
-    *("1to16_16x60x80", "16to32_16x30x40", "32to64_8x15x20"),
-)
 # Profile -> types, clips of a layer's batch, seconds a run, networks with their batches.
 PROFILES = {
     "quick": (("float32",), 1, 20, (("kth_cnn", 4),)),

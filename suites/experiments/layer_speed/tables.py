@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.layer_speed.shapes import KTH_CNN, RESNET50
 from suites.reporting import cells
 from suites.reporting.small_print import provenance_notes, when
 from suites.tables.table import Table
 
-RESNET50 = ("64to64_8x56x56", "128to128_8x28x28", "256to256_8x14x14", "512to512_8x7x7")
-KTH_CNN = ("1to16_16x60x80", "16to32_16x30x40", "32to64_8x15x20")
 Measurement = Mapping[str, Any]
 
 

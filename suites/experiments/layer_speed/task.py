@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from stdcf.layers import STDCFConv3d
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.stages.apply import to_channels_last
-from suites.cuda_numbers import number_type
 from suites.engine.store.folder import RunFolder
-from suites.experiments.layer_speed.cases import SHAPES, Shape, layers, missing
-from suites.experiments.shared.timing import Contender, run_rounds, timings
+from suites.experiments.layer_speed.cases import layers, missing
+from suites.experiments.layer_speed.shapes import SHAPES, Shape
+from suites.experiments.shared.timing import Contender, number_type, run_rounds, timings
 
 LAYOUTS = {
     "contiguous": torch.contiguous_format,

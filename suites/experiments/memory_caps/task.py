@@ -16,7 +16,7 @@ from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
-from suites.any_model import build_any
+from suites.engine.catalog import build_any
 from suites.engine.store.folder import RunFolder
 from suites.experiments.memory_caps.techniques import (
     CAPS_GIB,

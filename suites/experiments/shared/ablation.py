@@ -1,14 +1,24 @@
 """Ablations: runs that each change one thing of Table 2's STDCF trained by ITSL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request
-from suites.experiments.kth_table2.suite import LAYER_OPTIONS, PROFILES, dataset_options
+from suites.engine.suite import Request, Row
+from suites.experiments.shared.kth import (
+    LAYER_OPTIONS,
+    PROFILES,
+    dataset_options,
+)
+from suites.reporting import cells
+from suites.reporting.figures import style
+from suites.reporting.small_print import describe, provenance_notes, where_and_when
+from suites.reporting.stats import estimate
+from suites.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -75,3 +85,148 @@ def specs(
         for seed in range(seeds)
         for mode, setting in settings.items()
     ]
+
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a setting changes, and to what."""
+
+    group: str
+    label: str
+
+
+def ablation_tables(rows: Sequence[Row], *, words: Mapping[str, Words], title: str) -> list[Table]:
+    """A line a setting, those that change the same thing together."""
+    groups = by_mode(rows, words)
+    body = []
+    for mode, group in groups.items():
+        one = next((row for row in group if row["status"] == "ok"), None)
+        difference = cells.paired_difference(group, groups[BASE])
+        body.append(
+            [
+                words[mode].group,
+                words[mode].label + (" †" if any(row["shipped"] for row in group) else ""),
+                cells.percent(group),
+                str(sum(row["status"] == "ok" for row in group)),
+                ""
+                if mode == BASE
+                else "–"
+                if difference is None
+                else cells.with_interval(difference, sign=True),
+                cells.percent(group, "video_accuracy") if one else "–",
+                f"{one['params']:,}" if one else "–",
+                cells.mib(one.get("predicted_cuda_peak_bytes")) if one else "–",
+                f"{seconds(group):.0f}" if one else "–",
+            ]
+        )
+    return [
+        Table(
+            title=f"{title} ({describe([*groups[BASE], *rows])})",
+            columns=[
+                "Change",
+                "to",
+                "Clip acc., %",
+                "n",
+                "vs Table 2's",
+                "Video acc., %",
+                "Params",
+                "Peak on CUDA, pred., MiB",
+                "Training, s",
+            ],
+            rows=body,
+            notes=[
+                "STDCF in kth_cnn, one change at a time from Table 2's setting: ITSL, E=3, β=γ=2, "
+                "M=3, N=2; vs Table 2's in points, paired by seed",
+                *provenance_notes(rows),
+            ],
+        )
+    ]
+
+
+def by_mode(rows: Sequence[Row], words: Mapping[str, Words]) -> dict[str, list[Row]]:
+    """Mode -> its rows; modes that change the same thing follow one another, by their labels."""
+    whats = list(dict.fromkeys(one.group for one in words.values()))
+    modes = sorted(words, key=lambda mode: (whats.index(words[mode].group), words[mode].label))
+    return {mode: [row for row in rows if row["mode"] == mode] for mode in modes}
+
+
+def seconds(rows: Sequence[Row]) -> float:
+    """Mean time of training of the runs that are ok."""
+    found = [row["train_seconds"] for row in rows if row["status"] == "ok"]
+    return sum(found) / len(found)
+
+
+def draw(
+    rows: Sequence[Row], folder: Path, words: Mapping[str, Words], name: str, title: str
+) -> list[Path]:
+    """Writes `name`.png and .svg; nothing where no run is ok yet.
+
+    Large marks are means, small points the seeds, whiskers 95% intervals; the band is the base's.
+    """
+    ok = [row for row in rows if row["status"] == "ok"]
+    groups = {mode: group for mode, group in by_mode(ok, words).items() if group}
+    if not groups:
+        return []
+    colour, marker = style.colour("stdcf"), style.marker("stdcf")
+    with style.figure_style():
+        import matplotlib.pyplot as plt
+
+        height = 0.9 + 0.24 * len(groups)
+        figure, axes = plt.subplots(figsize=(style.WIDTH, height), layout="constrained")
+        last, place = None, -1.0
+        places = []
+        for mode, group in groups.items():
+            # A gap between those that change different things.
+            place += 1.0 if words[mode].group == last else 1.4
+            last = words[mode].group
+            places.append(place)
+            values = [100 * row["accuracy"] for row in group]
+            found = estimate(values)
+            half = found.half_width or 0.0
+            if mode == BASE:
+                axes.axvspan(found.mean - half, found.mean + half, color=colour, alpha=0.12, lw=0)
+                axes.axvline(found.mean, color=colour, linewidth=0.8, linestyle="--")
+            axes.errorbar(
+                found.mean,
+                place,
+                xerr=half or None,
+                color=colour,
+                marker=marker,
+                markersize=6,
+                markerfacecolor=colour if mode == BASE else "white",
+                capsize=2.5,
+                linewidth=1,
+                zorder=3,
+            )
+            if len(values) > 1:
+                axes.scatter(values, [place] * len(values), s=7, color="black", zorder=4)
+        axes.set_yticks(
+            places,
+            [f"{words[mode].group}: {words[mode].label}" for mode in groups],
+            fontsize=8,
+        )
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("Clip accuracy, %")
+        axes.set_title(title, loc="left")
+        seeds = sorted({len(group) for group in groups.values()})
+        style.caption(
+            figure,
+            [
+                "STDCF in kth_cnn; diamonds: means, points: seeds, whiskers: 95% intervals; "
+                "filled and dashed: Table 2's setting, band: its interval",
+                describe([*groups.get(BASE, []), *ok]),
+                f"{where_and_when(ok)}; "
+                f"{' to '.join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))} "
+                f"seed{'s' * (seeds[-1] > 1)}",
+            ],
+        )
+        return style.save(figure, folder, name)
+
+
+def changed(stages: Sequence[Stage], **changes: Any) -> tuple[Stage, ...]:
+    """Every stage with these changes."""
+    return tuple(stage.model_copy(update=changes) for stage in stages)

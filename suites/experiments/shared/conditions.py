@@ -12,8 +12,8 @@ from stdcf.errors import UserError
 from stdcf.stages.stage import Dilation, Stage, full_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
-from suites.experiments.kth_table2.suite import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
 from suites.experiments.shared.ablation import milestones
+from suites.experiments.shared.kth import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
 from suites.reporting.figures import style
 
 

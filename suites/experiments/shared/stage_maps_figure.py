@@ -7,12 +7,11 @@ from typing import Any
 
 from suites.engine.suite import Row
 from suites.experiments.shared.conditions import layers_of
-from suites.experiments.shared.stage_maps import stage_words
+from suites.experiments.shared.stage_maps import after, stage_words, stages_of
 from suites.reporting.figures import style
 from suites.reporting.pictures import unpacked
 from suites.reporting.small_print import describe, where_and_when
 from suites.reporting.stats import estimate
-from suites.stage_maps_tables import after, stages_of
 
 _SHOWN_LAYER = "stdcf"
 _LINE = 24  # characters beside a picture

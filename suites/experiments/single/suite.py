@@ -12,9 +12,9 @@ from stdcf.errors import UserError
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.imported_model import is_import_path, source_digest
+from suites.engine.request import beta_gamma, clip_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
-from suites.option_words import beta_gamma, clip_size
 
 # The defaults; the paper's KTH setting, cut short.
 DEFAULTS: dict[str, Any] = {

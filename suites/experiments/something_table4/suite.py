@@ -18,9 +18,9 @@ from typing import Any
 from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import Request, Row, Suite, no_figures
 from suites.engine.weights import IMAGENET, KINETICS, bind
-from suites.experiments.kinetics_table3.suite import WEIGHT_DECAY, no_figures
+from suites.experiments.kinetics_table3.suite import WEIGHT_DECAY
 from suites.experiments.shared.video_systems import MEMORY_BATCH, System, clip, make_spec
 from suites.experiments.shared.video_tables import (
     Line,

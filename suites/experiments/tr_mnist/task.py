@@ -17,8 +17,9 @@ from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.step import Numerics
 from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
+from suites.engine.catalog import build_model
 from suites.engine.store.folder import RunFolder
-from suites.engine.train import build_model, open_data
+from suites.engine.train import open_data
 from suites.reporting.pictures import packed
 
 # Frames that the row keeps, of the first test clips and of what is made of them.

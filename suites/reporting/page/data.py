@@ -145,7 +145,7 @@ def _numbers(texts: Iterable[str]) -> str:
 
 
 def _logs(rows: Sequence[Row]) -> dict[int, list[str]]:
-    from suites.results import tail
+    from suites.engine.store.folder import tail
 
     logs: dict[int, list[str]] = {}
     left = MOST_LOG

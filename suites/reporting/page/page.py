@@ -23,11 +23,11 @@ from suites import paths
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
+from suites.reporting.comparisons import setting_tables
 from suites.reporting.drawing import Setting, draw_settings, drawn
 from suites.reporting.figures.common import COMMON
 from suites.reporting.page.data import pack, runs_json
 from suites.reporting.settings import grouped, suites_to_show
-from suites.setting_tables import setting_tables
 from suites.tables.table import Table
 
 # Settings whose figures are drawn for the page; those that suites.plot has drawn come on top.

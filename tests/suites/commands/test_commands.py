@@ -13,12 +13,12 @@ from suites import doctor, report, run, status
 from suites.engine.registry import SUITES
 from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
-from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.shared import kth
 from suites.paths import REPOSITORY
 from suites.reporting.figures.common import COMMON
 from suites.tables.table import from_csv, from_json
 
-COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "worker")
+COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "plan")
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,7 @@ def test_list(call: Any) -> None:
     assert [line.split()[0] for line in out.splitlines()] == list(SUITES)
 
 
-@pytest.mark.parametrize("profile", list(kth_table2.PROFILES))
+@pytest.mark.parametrize("profile", list(kth.PROFILES))
 def test_a_dry_run_touches_nothing(
     call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_dry_run_says_what_is_done(call: Any, small_suite_here: Any, undisturb
 
 def test_the_plan_is_the_papers() -> None:
     """§3.1: 40 epochs and E=3 stages of 40; ITSL's computation is 2.25 times full size's."""
-    specs = kth_table2.specs(Request(profile="paper", dataset="kth"), "0" * 64)
+    specs = kth.specs(Request(profile="paper", dataset="kth"), "0" * 64)
     assert len(specs) == 3 * 4 * 3
     assert len({spec.run_id for spec in specs}) == len(specs)
     # The paper's rows first, seed by seed.

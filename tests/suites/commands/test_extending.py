@@ -18,10 +18,11 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNS = """
 import json, sys
 from pathlib import Path
-from suites import catalog, execute, kth_table2
-from suites.row_header import header
-from suites.store import RunFolder
-from suites.suite import Request
+from suites.engine import catalog, train
+from suites.engine.store.folder import RunFolder
+from suites.engine.store.provenance import header
+from suites.engine.suite import Request
+from suites.experiments.shared import kth
 
 root, results = sys.argv[1:]
 options = {"size": [16, 16], "clip_frames": 8, "train_step": 8}
@@ -29,10 +30,10 @@ manifest = catalog.load_dataset("video_folder", root, **options).manifest
 own = {"temporal_first": {"width": 2}}
 request = Request("quick", "video_folder", epochs=1, data_options=options, layer_options=own)
 rows = []
-for spec in kth_table2.specs(request, manifest):
+for spec in kth.specs(request, manifest):
     if spec.layer == "temporal_first" and spec.mode in ("full", "itsl"):
         folder = RunFolder.create(Path(results), spec)
-        row = execute.train(
+        row = train.train(
             folder, data_root=root, device="cpu", num_workers=0, should_stop=lambda: False
         )
         rows.append({**header(spec, "cpu"), **row, "shipped": False})
@@ -50,7 +51,7 @@ def test_a_layer_by_one_file_and_one_line_has_its_rows_in_table_2(
         )
     (file,) = re.findall(r"Write it into `(.*)`:", PAGE)
     (tmp_path / file).write_text(layer, encoding="utf-8")
-    catalog = tmp_path / "suites" / "catalog.py"
+    catalog = tmp_path / "suites" / "engine" / "catalog.py"
     text = catalog.read_text(encoding="utf-8")
     first = "from baselines.layers import Rank1Conv3d\n"
     last = '    "stdcf": STDCFConv3d,\n'

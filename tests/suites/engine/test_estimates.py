@@ -7,13 +7,13 @@ from suites.engine.estimates import ClipFacts, Estimates
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.engine.train import predicted_peak
-from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.shared import kth
 
 FACTS = ClipFacts((1, 8, 30, 40), classes=6, train_clips=24, test_passes=6)
 
 
 def runs(*modes: str) -> list[RunSpec]:
-    found = kth_table2.specs(Request(profile="quick", dataset="synthetic_actions"), "ab" * 32)
+    found = kth.specs(Request(profile="quick", dataset="synthetic_actions"), "ab" * 32)
     return [s for s in found if s.layer == "stdcf" and s.mode in modes]
 
 

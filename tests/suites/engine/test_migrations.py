@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites import migrations, paths, results
+from suites import paths, results
 from suites.engine.store import archive
+from suites.engine.store import intake as migrations
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.index import read_rows
 from suites.engine.store.intake import verify

@@ -15,6 +15,7 @@ from suites.engine import runner, session
 from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
 from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.shared import kth
 
 # Python reads this at its start: it notes every result.json that a process puts into its place.
 NOTE_RESULTS = """
@@ -159,7 +160,7 @@ def test_a_damaged_checkpoint_is_an_error_with_its_remedy(call: Any, small_suite
 def test_the_row_of_a_crash_holds_the_last_line_of_that_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = kth_table2.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
+    spec = kth.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
     job = runner.Job(spec, RunFolder.create(tmp_path, spec))
     job.folder.log_file.write_text("of an earlier worker\n")
 
@@ -191,7 +192,7 @@ def test_default_workers(
 def test_a_worker_that_dies_after_its_row_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = kth_table2.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
+    spec = kth.specs(Request(profile="quick", dataset="kth"), "ab" * 32)[0]
     job = runner.Job(spec, RunFolder.create(tmp_path, spec))
 
     def start(*_: Any) -> Namespace:

@@ -13,13 +13,14 @@ from stdcf import set_dilation
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import load_checkpoint
 from suites.engine import trained
+from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request, Row
-from suites.engine.train import build_model, open_data
+from suites.engine.train import open_data
 from suites.experiments.kth_table1 import suite as kth_table1
-from suites.experiments.kth_table2 import suite as kth_table2
 from suites.experiments.kth_tempo import suite as kth_tempo
+from suites.experiments.shared import kth
 from suites.experiments.shared.conditions_task import measure
 from suites.experiments.tempo_sweep import suite as tempo_sweep
 from suites.reporting.pictures import unpacked
@@ -42,7 +43,7 @@ def test_full_size_learning_is_table_2s() -> None:
     """So that its weights serve all of these."""
     wanted = {
         (run.layer, run.seed): run.training_id
-        for run in kth_table2.specs(request(), "0" * 64)
+        for run in kth.specs(request(), "0" * 64)
         if run.mode == "full"
     }
     for name in MODULES:

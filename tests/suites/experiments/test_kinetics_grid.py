@@ -98,7 +98,7 @@ def small(mode: str) -> RunSpec:
 def test_dilation_changes_no_peak():
     """Why the plan predicts each pair once."""
     from stdcf.memory.predict import predict_stages
-    from suites.engine.train import build_model
+    from suites.engine.catalog import build_model
 
     peaks = []
     for mode in ("itsl_e1_b2_g2", "itsl_e1_b2_g2_plain"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
-from suites.engine.session import make_request
+from suites.engine.request import make_request
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3

@@ -11,12 +11,13 @@ from stdcf import set_dilation
 from stdcf.data.clips.loader import batches
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.visualize import outputs_of, share_on_motion
+from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.engine.train import build_model, open_data
+from suites.engine.train import open_data
 from suites.experiments.kth_attention import suite as kth_attention
-from suites.experiments.kth_table2 import suite as kth_table2
+from suites.experiments.shared import kth
 from suites.experiments.shared.stage_maps_task import LAST_MAP, TOP, lively, measure
 from suites.reporting.pictures import unpacked
 
@@ -51,7 +52,7 @@ def run_it(folder: RunFolder, root: Path) -> dict[str, Any]:
 def test_the_training_is_table_2s() -> None:
     wanted = {
         (run.layer, run.seed): run.training_id
-        for run in kth_table2.specs(request(seeds=2), "0" * 64)
+        for run in kth.specs(request(seeds=2), "0" * 64)
         if run.mode == "itsl"
     }
     own = kth_attention.specs(request(seeds=2), "0" * 64)

@@ -9,7 +9,8 @@ from scipy import stats as scipy_stats
 
 from stdcf.data.sets import synthetic_actions
 from suites import plot, report, run, status
-from suites.engine.session import Session, make_request
+from suites.engine.request import make_request
+from suites.engine.session import Session
 from suites.engine.store.folder import run_folders
 from suites.engine.suite import Request
 from suites.experiments.synthetic_card import suite as synthetic_card

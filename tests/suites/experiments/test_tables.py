@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
-from suites.experiments.kth_table2.tables import CONTROLS, LAYERS, MODES, tables
+from suites.engine.request import parse_bytes
+from suites.experiments.kth_table2.tables import tables
+from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
 from suites.reporting import cells
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.stats import estimate
 from suites.tables.table import Table
-from suites.units import parse_bytes
 
 MIB = 2**20
 PUBLISHED = Path(__file__).parents[3] / "results" / "published" / "table2_kth.csv"

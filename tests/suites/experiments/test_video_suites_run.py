@@ -17,13 +17,14 @@ from stdcf.complexity import count
 from stdcf.data.tools.generate import Amount, generate
 from stdcf.training.checkpoint import load_checkpoint
 from suites.engine import train as execute
-from suites.engine.session import Session, make_request
+from suites.engine.request import make_request
+from suites.engine.session import Session
 from suites.engine.store.folder import RunFolder
+from suites.engine.store.provenance import header
 from suites.engine.suite import Suite
 from suites.engine.weights import describe
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.something_table4 import suite as something_table4
-from suites.row_header import header
 
 AMOUNT = Amount(classes=2, train=2, test=1, frames=40, size=(64, 80))
 PREDICTED: dict[str, Any] = {

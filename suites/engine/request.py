@@ -1,0 +1,168 @@
+"""The words of a command line, checked, as a request of a suite."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stdcf.errors import UserError
+from suites.engine.spec import NO_DATA
+from suites.engine.suite import Request, Suite
+
+
+def make_request(
+    suite: Suite,
+    profile: str | None,
+    dataset: str | None,
+    *,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    cap: str | None = None,
+    amp: bool = False,
+    device: str = "cpu",
+    ranks: int = 1,
+    sync_batchnorm: bool = True,
+    device_is_here: bool = True,
+    data_options: Sequence[str] = (),
+    model_options: Sequence[str] = (),
+    layer_options: Sequence[str] = (),
+    options: Sequence[str] = (),
+    video: Path | None = None,
+    checkpoints: Sequence[Path] = (),
+) -> Request:
+    """The command line's words, checked.
+
+    Args:
+        device_is_here: runs are done on this machine, so it must have the device.
+        video, checkpoints: options of the suite too, where it has them; a video takes the place
+            of a data set.
+
+    Raises:
+        UserError: for what the suite does not know or this machine does not have.
+    """
+    profile = profile or suite.profiles[0]
+    if profile not in suite.profiles:
+        raise UserError(f"no profile {profile!r}; {suite.name} has {', '.join(suite.profiles)}")
+    files = {"video": video, "checkpoint": list(checkpoints)}
+    for name, given in files.items():
+        if given and name not in suite.options:
+            raise UserError(f"{suite.name} takes no --{name}")
+    if video is not None and dataset is not None:
+        raise UserError("--video is all the data: give no --dataset beside it")
+    dataset = NO_DATA if video is not None else dataset or suite.datasets[0]
+    if dataset not in suite.datasets:
+        raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
+    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} must be at least 1, not {value}")
+    return Request(
+        profile=profile,
+        dataset=dataset,
+        seeds=seeds,
+        epochs=epochs,
+        amp=amp,
+        cap_bytes=None if cap is None else parse_bytes(cap),
+        device=_checked_device(device) if device_is_here else device,
+        ranks=ranks,
+        sync_batchnorm=sync_batchnorm,
+        data_options=dict(name_and_value("--data-option", text) for text in data_options),
+        model_options=dict(name_and_value("--model-option", text) for text in model_options),
+        layer_options=_layer_options(layer_options),
+        options=_suite_options(suite, options)
+        | {name: given for name, given in files.items() if given},
+    )
+
+
+def _suite_options(suite: Suite, texts: Sequence[str]) -> dict[str, Any]:
+    options = dict(name_and_value("--option", text) for text in texts)
+    for name in options:
+        if name not in suite.options:
+            known = f"has {', '.join(suite.options)}" if suite.options else "takes none"
+            raise UserError(f"no --option {name!r}; {suite.name} {known}")
+    return options
+
+
+def _layer_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        path, value = name_and_value("--layer-option", text)
+        layer, dot, name = path.partition(".")
+        if not dot:
+            raise UserError(f"--layer-option takes LAYER.NAME=VALUE, not {text!r}")
+        options.setdefault(layer, {})[name] = value
+    return options
+
+
+def _checked_device(device: str) -> str:
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return device
+    if kind != "cuda" or not (index.isdecimal() or device == "cuda"):
+        raise UserError(f"--device must be cpu, cuda or cuda:N, not {device!r}")
+    import torch
+
+    if int(index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"no {device} on this machine ({torch.cuda.device_count()} CUDA devices); --device cpu"
+        )
+    return f"cuda:{index or 0}"
+
+
+def name_and_value(flag: str, text: str) -> tuple[str, Any]:
+    """NAME=VALUE; the value as JSON where it is JSON, else as a word.
+
+    Raises:
+        UserError: for anything else, naming the flag.
+    """
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UserError(f"{flag} takes NAME=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def clip_size(flag: str, text: str) -> tuple[int, int, int]:
+    """Frames, height and width of "8x224x224".
+
+    Raises:
+        UserError: for anything else, naming the flag.
+    """
+    match = re.fullmatch(r"(\d+)[x×](\d+)[x×](\d+)", text.strip())
+    if match is None or "0" in match.groups():
+        raise UserError(f"{flag} takes frames x height x width, as 8x224x224, not {text!r}")
+    frames, height, width = map(int, match.groups())
+    return frames, height, width
+
+
+def beta_gamma(flag: str, text: str) -> tuple[int, int]:
+    """β and γ of "2,2".
+
+    Raises:
+        UserError: for anything else, naming the flag.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if match is None or "0" in match.groups():
+        raise UserError(f"{flag} takes β,γ of at least 1, as 2,2, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+# No unit is none: "6" for 6GiB would be six bytes.
+_UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6}
+_UNITS |= {"GB": 10**9}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "4GiB", "500 MiB" or "1.5GB".
+
+    Raises:
+        UserError: for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    factor = _UNITS.get(match[2].upper()) if match else None
+    size = float(match[1]) * factor if match and factor else 0.0
+    if not 1 <= size < 2**63:
+        raise UserError(f"{text!r} is no size; write one such as 500MiB, 4GiB or 6GB")
+    return int(size)

@@ -1,0 +1,35 @@
+"""Tables printed as text, Markdown, CSV, LaTeX or JSON."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from stdcf.errors import UserError
+
+if TYPE_CHECKING:
+    from suites.tables.table import Table
+
+
+FORMATS = ("text", "md", "csv", "latex", "json")
+
+
+def show(tables: Sequence["Table"], format_: str) -> None:
+    """Prints tables in one of FORMATS.
+
+    Raises:
+        UserError: for another.
+    """
+    from suites.tables.latex import to_latex
+    from suites.tables.table import to_csv, to_json
+
+    if format_ == "text":
+        for table in tables:
+            table.print()
+    elif format_ == "md":
+        typer.echo("\n".join(table.to_markdown() for table in tables), nl=False)
+    elif format_ in ("csv", "latex", "json"):
+        written = {"csv": to_csv, "latex": to_latex, "json": to_json}[format_](tables)
+        typer.echo(written, nl=False)
+    else:
+        raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
