@@ -19,12 +19,11 @@ import torch
 from torch import Tensor
 
 from stdcf.layers import plan_book
+from stdcf.layers.composed import Parameters
 from stdcf.layers.layout import is_channels_last
 from stdcf.layers.padding import Triple
+from stdcf.layers.plain import PLANS, Options
 from stdcf.layers.plans import (
-    PLANS,
-    Options,
-    Parameters,
     compute_dtype,
     device_kind,
     fused_runs,

@@ -10,6 +10,7 @@ from stdcf.layers import auto
 from stdcf.layers.atoms import INITS, reset_bias_
 from stdcf.layers.checks import check_size
 from stdcf.layers.composed import Parameters, compose
+from stdcf.layers.fit import fit_atoms
 from stdcf.layers.padding import (
     PADDING_MODES,
     Triple,
@@ -19,7 +20,8 @@ from stdcf.layers.padding import (
     padding_for_extent,
     triple,
 )
-from stdcf.layers.plans import PLANS, Options, run_plan
+from stdcf.layers.plain import PLANS, Options
+from stdcf.layers.plans import run_plan
 
 
 class STDCFConv3d(nn.Module):
@@ -272,8 +274,6 @@ class STDCFConv3d(nn.Module):
         needs none of keep their values, with coefficients 0 that training can raise. The bias
         becomes 0.
         """
-        from stdcf.convert import fit_atoms  # it imports this module
-
         m, k_t = min(self.num_spatial_atoms, weight_OCHW[0, 0].numel()), self.kernel_size[0]
         spatial, _, fitted, _ = fit_atoms(weight_OCHW.unsqueeze(2), m, 1)
         with torch.no_grad():

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from stdcf.memory.tracking.tracker import CapExceeded, LifeTracker
 
 _HOMES = {
-    "CapExceeded": "tracker",
-    "LifeTracker": "tracker",
+    "CapExceeded": "tracking.tracker",
+    "LifeTracker": "tracking.tracker",
     "MemoryReport": "report",
     "Moment": "report",
     "StepMeter": "meter",

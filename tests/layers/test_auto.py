@@ -15,7 +15,7 @@ from stdcf import STDCFConv3d
 from stdcf.errors import UserError
 from stdcf.layers import auto, plan_book, plans
 from stdcf.layers.cpu.library import library
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 from stdcf.memory import LifeTracker
 
 SHAPE = (2, 16, 4, 12, 12)

@@ -30,7 +30,7 @@ def test_every_block_of_the_page_runs(
 
 def test_the_page_names_every_plan_and_every_initialisation() -> None:
     from stdcf.layers.atoms import INITS
-    from stdcf.layers.plans import PLANS
+    from stdcf.layers.plain import PLANS
 
     text = PAGE.read_text(encoding="utf-8")
     for name in (*PLANS, *INITS):

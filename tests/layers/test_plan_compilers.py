@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
 from stdcf.layers.cpu.library import library
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 
 OPTIONS = {"stride": (1, 2, 1), "padding": 1, "groups": 2}
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
 from stdcf.layers.cpu.library import library, problem
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 
 NAMES = ("coefficients", "spatial_atoms", "temporal_atoms", "bias")
 # Strided, dilated, padded and grouped, with a block of channels that is not full.

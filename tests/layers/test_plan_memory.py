@@ -16,7 +16,7 @@ from stdcf import STDCFConv3d
 from stdcf.layers import plans
 from stdcf.layers.cpu import fused as fused_plan
 from stdcf.layers.cpu.library import library
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 from stdcf.memory import LifeTracker
 from stdcf.memory.tracking.allocator_events import allocator_peak
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from stdcf import STDCFConv3d
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 
 
 def test_constructor_is_conv3ds_with_keyword_options_after_it() -> None:

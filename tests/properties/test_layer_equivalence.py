@@ -17,7 +17,7 @@ from torch.func import functional_call
 from baselines.layers import Rank1Conv3d
 from stdcf import STDCFConv3d, set_dilation
 from stdcf.layers.padding import PADDING_MODES
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 

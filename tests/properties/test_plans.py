@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
 from stdcf.layers.cpu.library import library, problem
-from stdcf.layers.plans import PLANS
+from stdcf.layers.plain import PLANS
 
 Triple = tuple[int, int, int]
 NAMES = ("output", "x", "coefficients", "spatial", "temporal", "bias")

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import register_flop_formula
 from stdcf.layers.cpu import atoms as kernel
 from stdcf.layers.cpu.call import FusedCall
 from stdcf.layers.layout import layout_of
+from stdcf.layers.plain import Options, plain_factored
 
 
 def factored_conv3d(
@@ -277,8 +278,6 @@ def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     """By autograd through plain torch: second derivatives are rare."""
-    from stdcf.layers.plans import Options, plain_factored
-
     grad, x, *parameters = inputs = [t.detach().requires_grad_() for t in ctx.saved_tensors]
     stride, padding, dilation, groups = ctx.geometry
     options = Options(tuple(stride), tuple(padding), tuple(dilation), groups)

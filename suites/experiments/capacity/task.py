@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stdcf.convert import fit_atoms
+from stdcf.layers.fit import fit_atoms
 from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.trainer import Stopped
 from suites.engine import train as execute
