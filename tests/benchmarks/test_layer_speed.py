@@ -6,7 +6,8 @@ pytest tests/benchmarks --benchmark-only --benchmark-group-by=param:shape
 import pytest
 import torch
 
-from suites.experiments.layer_speed.cases import SHAPES, layers
+from suites.experiments.layer_speed.cases import layers
+from suites.experiments.layer_speed.shapes import SHAPES
 
 NAMES = [name for name, _ in layers(SHAPES["64to64_8x56x56"])]
 

@@ -12,6 +12,7 @@ import pytest
 from stdcf.stages.stage import full_size
 from suites import run
 from suites.engine import runner, session
+from suites.engine.request import make_request
 from suites.engine.store.folder import RunFolder, run_folders
 from suites.engine.suite import Request
 from suites.experiments.kth_table2 import suite as kth_table2
@@ -142,7 +143,7 @@ def test_clips_that_changed_since_are_an_error_that_says_so(
 
 def test_a_damaged_checkpoint_is_an_error_with_its_remedy(call: Any, small_suite_here: Any) -> None:
     suite = kth_table2.SUITE
-    request = session.make_request(suite, None, "video_folder", seeds=1, epochs=3)
+    request = make_request(suite, None, "video_folder", seeds=1, epochs=3)
     arguments = (small_suite_here.root, small_suite_here.results)
     specs = session.Session(suite, request, *arguments).specs
     jobs, done = runner.make_jobs(specs[:1], small_suite_here.results)

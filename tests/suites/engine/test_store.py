@@ -110,7 +110,7 @@ def test_a_spec_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from suites.store import RunFolder
+from suites.engine.store.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).claim():
     print("held", flush=True)
     sys.stdin.read()

@@ -10,9 +10,9 @@ import torch
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.experiments.layer_speed import task as layer_speed_task
-from suites.experiments.layer_speed.cases import SHAPES, layers
+from suites.experiments.layer_speed.cases import layers
 from suites.experiments.layer_speed.figure import SHAPES as DRAWN
-from suites.experiments.layer_speed.shapes import Shape
+from suites.experiments.layer_speed.shapes import SHAPES, Shape
 from suites.experiments.layer_speed.suite import SUITE, specs
 from suites.experiments.layer_speed.tables import geometric_mean, tables
 from suites.experiments.shared import timing as interleaved
