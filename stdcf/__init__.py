@@ -4,19 +4,47 @@ Miao, Wang, Cheng and Qiu, "Spatiotemporal Joint Filter Decomposition in 3D Conv
 Networks", NeurIPS 2021.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from stdcf.lazy import lazily
 
 if TYPE_CHECKING:
     from stdcf.convert import decompose, fuse
     from stdcf.layers import STDCFConv3d, set_dilation
+    from stdcf.memory import MemoryReport, StepMeter, measure_peak, predict_peak
+    from stdcf.memory.savers import learn
+    from stdcf.stages.stage import Stage, full_size, itsl
+    from stdcf.training.trainer import Trainer
 
-__all__ = ["STDCFConv3d", "decompose", "fuse", "set_dilation"]
+_HOMES = {
+    "MemoryReport": "stdcf.memory.report",
+    "STDCFConv3d": "stdcf.layers",
+    "Stage": "stdcf.stages.stage",
+    "StepMeter": "stdcf.memory.meter",
+    "Trainer": "stdcf.training.trainer",
+    "decompose": "stdcf.convert",
+    "full_size": "stdcf.stages.stage",
+    "fuse": "stdcf.convert",
+    "itsl": "stdcf.stages.stage",
+    "learn": "stdcf.memory.savers.learning",
+    "measure_peak": "stdcf.memory.measure",
+    "predict_peak": "stdcf.memory.predict",
+    "set_dilation": "stdcf.layers",
+}
+__all__ = [
+    "MemoryReport",
+    "STDCFConv3d",
+    "Stage",
+    "StepMeter",
+    "Trainer",
+    "decompose",
+    "full_size",
+    "fuse",
+    "itsl",
+    "learn",
+    "measure_peak",
+    "predict_peak",
+    "set_dilation",
+]
 
-
-def __getattr__(name: str) -> Any:
-    # Torch takes seconds to import, and the commands that only read results never need it.
-    if name in __all__:
-        from stdcf import convert, layers
-
-        return getattr(layers if hasattr(layers, name) else convert, name)
-    raise AttributeError(f"module 'stdcf' has no attribute {name!r}")
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,6 +1,8 @@
 """Predict and measure the memory of one training step."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from stdcf.lazy import lazily
 
 if TYPE_CHECKING:
     from stdcf.memory.measure import measure_peak
@@ -10,14 +12,14 @@ if TYPE_CHECKING:
     from stdcf.memory.tracking.tracker import CapExceeded, LifeTracker
 
 _HOMES = {
-    "CapExceeded": "tracking.tracker",
-    "LifeTracker": "tracking.tracker",
-    "MemoryReport": "report",
-    "Moment": "report",
-    "StepMeter": "meter",
-    "measure_peak": "measure",
-    "predict_peak": "predict",
-    "predict_stages": "predict",
+    "CapExceeded": "stdcf.memory.tracking.tracker",
+    "LifeTracker": "stdcf.memory.tracking.tracker",
+    "MemoryReport": "stdcf.memory.report",
+    "Moment": "stdcf.memory.report",
+    "StepMeter": "stdcf.memory.meter",
+    "measure_peak": "stdcf.memory.measure",
+    "predict_peak": "stdcf.memory.predict",
+    "predict_stages": "stdcf.memory.predict",
 }
 __all__ = [
     "CapExceeded",
@@ -30,11 +32,4 @@ __all__ = [
     "predict_stages",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Reading a report must not cost the import of torch.
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(f"stdcf.memory.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'stdcf.memory' has no attribute {name!r}")
+__getattr__, __dir__ = lazily(__name__, _HOMES)
