@@ -235,7 +235,7 @@ def assert_bounded(case: Case, dtype: torch.dtype, autocast: bool = False) -> No
 
 
 def test_the_kernel_is_there() -> None:
-    """Else what follows says nothing about it: only without a compiler, or switched off, is it not."""
+    """Else the tests below say nothing about it. Only without a compiler may it be missing."""
     compilers = [name for name in ("g++", "clang++", "c++") if shutil.which(name)]
     wanted = bool(compilers) and os.environ.get("STDCF_KERNEL") != "0"
     assert (library() is not None) == wanted, problem()
