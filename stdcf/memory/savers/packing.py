@@ -4,11 +4,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from stdcf.errors import UserError
 from stdcf.memory.tracking.lives import storages
 
 _suspended: ContextVar[bool] = ContextVar("suspended", default=False)
@@ -22,6 +24,39 @@ class Packed(Protocol):
 
 
 Packer = Callable[[Tensor], Packed | None]
+
+
+class ChangedInPlace(UserError, RuntimeError):
+    """A tensor that backward needs is not what it was in forward."""
+
+
+@dataclass(eq=False)
+class Reference:
+    """A tensor itself, which must not change until backward.
+
+    autograd checks that for what it keeps, but not for what goes through hooks.
+    """
+
+    tensor: Tensor
+    version: int
+
+    @classmethod
+    def to(cls, tensor: Tensor) -> "Reference":
+        return cls(tensor, tensor._version)
+
+    def unpack(self) -> Tensor:
+        """The tensor.
+
+        Raises:
+            ChangedInPlace: if its version has moved.
+        """
+        if self.tensor._version != self.version:
+            raise ChangedInPlace(
+                f"backward needs a tensor {list(self.tensor.shape)} as forward left it, and it was "
+                f"changed in place afterwards (version {self.tensor._version}, kept at "
+                f"{self.version}): write x = x + y for x += y, or clone it first"
+            )
+        return self.tensor
 
 
 class Packing:
@@ -47,12 +82,12 @@ class Packing:
         """The context around forward."""
         return saved_tensors_hooks(self.pack, self.unpack) if self.packers else nullcontext()
 
-    def pack(self, tensor: Tensor) -> Tensor | Packed:
-        """What to keep instead of a tensor: a packer's work, or the tensor."""
+    def pack(self, tensor: Tensor) -> Packed:
+        """What to keep instead of a tensor: a packer's work, or a reference to the tensor."""
         tensor = tensor.detach()
         storage = next(storages(tensor), None)
         if storage is None or storage._cdata in self._kept:
-            return tensor
+            return Reference.to(tensor)
         layout = (tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         key = (storage._cdata, *layout, tensor.dtype, tensor._version)
         storage_ref, packed_ref = self._known.get(key, (None, None))
@@ -66,11 +101,12 @@ class Packing:
             if packed is not None:
                 self._known[key] = weakref.ref(storage), weakref.ref(packed)
                 return packed
-        return tensor
+        return Reference.to(tensor)
 
-    def unpack(self, kept: Tensor | Packed) -> Tensor:
+    @staticmethod
+    def unpack(kept: Packed) -> Tensor:
         """The tensor that was packed."""
-        return kept if isinstance(kept, Tensor) else kept.unpack()
+        return kept.unpack()
 
     def compute_from(self, tensor: Tensor) -> None:
         """Other tensors will be computed again from this one, so it must come back exact."""

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from stdcf.memory.savers.packing import Packed, Packing, is_suspended
+from stdcf.memory.savers.packing import Packed, Packing, Reference, is_suspended
 from stdcf.memory.savers.saver import Saver
 from stdcf.memory.tracking.lives import storages
 
@@ -43,19 +43,27 @@ class Recompute(Saver):
 
 @dataclass(eq=False)
 class _Recipe:
-    """A function of one kept tensor."""
+    """A function of one kept tensor, and of others that must not change (weight, bias)."""
 
-    source: Tensor | Packed
+    source: Packed
     function: Callable[[Tensor], Tensor]
-    autocast: bool
+    autocast: Callable[[], AbstractContextManager[object]]
+    others: tuple[Reference, ...] = ()
 
     def unpack(self) -> Tensor:
-        source = self.source if isinstance(self.source, Tensor) else self.source.unpack()
-        with (
-            torch.no_grad(),
-            torch.autocast(source.device.type, torch.bfloat16, enabled=self.autocast),
-        ):
-            return self.function(source)
+        for other in self.others:
+            other.unpack()
+        with torch.no_grad(), self.autocast():
+            return self.function(self.source.unpack())
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Which tensor a recipe gives: all but a recipe's own storage."""
+
+    storage: weakref.ref[Any]
+    look: tuple[Any, ...]
+    recipe: _Recipe
 
 
 class _Watch(TorchFunctionMode):
@@ -64,7 +72,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self, packing: Packing) -> None:
         super().__init__()
         self._packing = packing
-        self._recipes: dict[int, tuple[weakref.ref[Any], int, torch.Size, _Recipe]] = {}
+        self._recipes: dict[int, _Known] = {}
         self._coming: _Recipe | None = None
 
     def pack(self, tensor: Tensor) -> _Recipe | None:
@@ -84,14 +92,17 @@ class _Watch(TorchFunctionMode):
         source: Tensor = args[0] if args else kwargs["input"]
         known = self._recipe_of(source)
         if relu:
-            return self._relu(func, args, kwargs, known, _autocasts(source))
+            return self._relu(func, args, kwargs, known)
         self._packing.compute_from(source)
+        version = source._version
+        again, others = _again(func, args[1:], kwargs)
         out = func(*args, **kwargs)
+        # Changed in place, the source is not what the function was given.
+        is_there = known is not None or source._version == version
         # Where autocast changed the type, something else than the source was kept.
-        if out.requires_grad and out.dtype == source.dtype:
-            again = partial(_again, func, args[1:], _without_input(kwargs))
+        if is_there and out.requires_grad and out.dtype == source.dtype:
             kept = known or self._packing.pack(source)
-            self._remember(out, _Recipe(kept, again, _autocasts(source)))
+            self._remember(out, _Recipe(kept, again, _autocast_now(source), others))
         return out
 
     def _relu(
@@ -100,12 +111,11 @@ class _Watch(TorchFunctionMode):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: _Recipe | None,
-        autocast: bool,
     ) -> Tensor:
         if known is None:
             return func(*args, **kwargs)
         # In place, for what a recipe gives is nobody else's.
-        recipe = _Recipe(known, torch.relu_, autocast)
+        recipe = _Recipe(known, torch.relu_, nullcontext)
         # ReLU saves its result before it returns it.
         self._coming = recipe
         try:
@@ -119,32 +129,48 @@ class _Watch(TorchFunctionMode):
         storage = next(storages(tensor), None)
         if storage is None or storage._cdata not in self._recipes:
             return None
-        ref, version, shape, recipe = self._recipes[storage._cdata]
-        same = ref() is storage and version == tensor._version and shape == tensor.shape
-        return recipe if same else None
+        known = self._recipes[storage._cdata]
+        same = known.storage() is storage and known.look == _look(tensor)
+        return known.recipe if same else None
 
     def _remember(self, tensor: Tensor, recipe: _Recipe) -> None:
         for storage in storages(tensor):
             key = storage._cdata
             # Once nobody reads the map any more, its recipe must not hold the source.
             ref = weakref.ref(storage, partial(self._forget, key))
-            self._recipes[key] = ref, tensor._version, tensor.shape, recipe
+            self._recipes[key] = _Known(ref, _look(tensor), recipe)
 
     def _forget(self, key: int, ref: weakref.ref[Any]) -> None:
         # Another storage may have the address by now.
-        if key in self._recipes and self._recipes[key][0] is ref:
+        if key in self._recipes and self._recipes[key].storage is ref:
             del self._recipes[key]
 
 
-def _again(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], source: Tensor) -> Tensor:
+def _look(tensor: Tensor) -> tuple[Any, ...]:
+    """What tells tensors of one storage apart: a transposed view may have the same shape."""
+    layout = (tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype)
+    return (tensor._version, *layout, tensor.is_conj(), tensor.is_neg())
+
+
+def _again(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[[Tensor], Tensor], tuple[Reference, ...]]:
+    """The function of its first argument alone, and the tensors among the others."""
+    kwargs = {name: value for name, value in kwargs.items() if name not in ("input", "inplace")}
     if func is F.batch_norm and kwargs.get("training"):
+        # The batch's own statistics count, and the running ones are updated already.
         args = (None, None, *args[2:])
-    return func(source, *args, **kwargs)
+        kwargs |= {name: None for name in ("running_mean", "running_var") if name in kwargs}
+    others = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+
+    def again(source: Tensor) -> Tensor:
+        return func(source, *args, **kwargs)
+
+    return again, tuple(Reference.to(tensor) for tensor in others)
 
 
-def _without_input(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name != "input"}
-
-
-def _autocasts(tensor: Tensor) -> bool:
-    return torch.is_autocast_enabled(tensor.device.type)
+def _autocast_now(tensor: Tensor) -> Callable[[], AbstractContextManager[object]]:
+    """The present autocast as a context for later."""
+    kind = tensor.device.type
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return partial(torch.autocast, kind, dtype, enabled=enabled)

@@ -1,5 +1,7 @@
 import gc
+from contextlib import nullcontext
 
+import pytest
 import torch
 from torch import nn
 
@@ -36,9 +38,32 @@ def test_a_tensor_that_two_layers_save_is_packed_once():
 def test_what_is_alive_anyway_stays():
     layer, x = nn.Linear(5, 5), torch.rand(3, 5, requires_grad=True)
     boxes = packing(*layer.parameters(), x)
-    assert boxes.pack(layer.weight).data_ptr() == layer.weight.data_ptr()
-    assert boxes.pack(layer.weight.t()).data_ptr() == layer.weight.data_ptr()
+    assert boxes.pack(layer.weight).unpack().data_ptr() == layer.weight.data_ptr()
+    assert boxes.pack(layer.weight.t()).unpack().data_ptr() == layer.weight.data_ptr()
     assert isinstance(boxes.pack(x + 1), Box)
+
+
+@pytest.mark.parametrize("packs", [False, True], ids=["nothing", "all but what is kept"])
+def test_what_is_kept_by_reference_must_not_change(packs):
+    """As autograd says itself, without hooks."""
+    weight = torch.ones(3, requires_grad=True)
+    x = torch.ones(3, requires_grad=True)
+    for hooks in (nullcontext, packing(weight, x).hooks if packs else _takes_nothing().hooks):
+        with hooks():
+            y = (x * weight).sum()
+        with torch.no_grad():
+            weight.add_(1)
+        with pytest.raises(
+            RuntimeError, match=r"modified by an inplace|changed in place .*x = x"
+        ) as e:
+            y.backward()
+        assert hooks is nullcontext or "\n" not in str(e.value)
+
+
+def _takes_nothing():
+    none = Packing(())
+    none.packers.append(lambda tensor: None)
+    return none
 
 
 def test_another_value_or_view_is_another_tensor():
@@ -75,8 +100,7 @@ def test_nothing_is_held_after_backward():
 
 def test_kept_tensors_make_no_cycles():
     """A saved result that points back at its own node would never be freed."""
-    none = Packing(())
-    none.packers.append(lambda tensor: None)
+    none = _takes_nothing()
     x = torch.rand(1000, requires_grad=True)
     gc.disable()
     try:
