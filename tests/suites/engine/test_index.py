@@ -114,7 +114,7 @@ def test_a_damaged_index_is_made_anew(results: Path, damage: str) -> None:
         pd.DataFrame({"a": [1]}).to_parquet(path)
     elif damage == "other format":
         frame = pd.read_parquet(path)
-        frame.assign(row='{"status": "wrong"}').to_parquet(path)
+        frame.assign(status="wrong").to_parquet(path)
     else:
         path.write_bytes({"empty": b"", "noise": b"PAR1" * 9, "truncated": whole[:-9]}[damage])
     assert read_rows(results) == expected
@@ -145,7 +145,7 @@ def test_rows_need_neither_pyarrow_nor_a_folder_to_write(
         raise PermissionError("read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stdcf.whole_file.write_atomically", refuse)
+        patch.setattr(index, "write_atomically", refuse)
         expected = read_rows(results)
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "pyarrow", None)
