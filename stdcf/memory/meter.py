@@ -1,23 +1,25 @@
 """Measures, and holds to a cap, the steps of a run."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from stdcf.memory.report import MemoryReport
-from stdcf.memory.tracking.lives import storages
+from stdcf.memory.tracking.lives import storages, tensors
 from stdcf.memory.tracking.tracker import LifeTracker
+from stdcf.memory.tracking.watch import CapWatch
 
 
 class StepMeter:
-    """Measures the peak of one ordinary training step in a real run; all others cost nothing.
+    """Measures the peak of one ordinary step of a real run, and on CPU holds all steps to a cap.
 
     The step inside of the context is any: forward, backward and the optimiser are told apart by
-    themselves. On CUDA a step is measured by the allocator, on CPU by `LifeTracker`.
+    themselves. On CUDA a step is measured by the allocator, on CPU by `LifeTracker`. Without a cap
+    all other steps cost nothing; with one, `CapWatch` counts in each of them.
 
         meter = StepMeter(model, optimizer)
         for clip, target in loader:
@@ -27,13 +29,15 @@ class StepMeter:
 
     Args:
         model, optimizer: those of the run.
-        cap_bytes: on CPU, raise `CapExceeded` as soon as a step has more alive. All steps up to the
-            measured one are watched; the later ones are no larger.
+        cap_bytes: on CPU, raise `CapExceeded` as soon as a step or a test batch has more alive;
+            what earlier ones left behind counts. On CUDA the allocator holds it (`cap.limit_gpu`).
         measured_step: counted from 0; in the second step the optimiser's state exists.
         before_bytes: what was allocated on the GPU before the model and is not to count.
+        watch: that of an earlier meter of the same model, whose leaks count on.
 
     Attributes:
         report: of the measured step; None until then.
+        watch: what holds the cap; None without one.
     """
 
     def __init__(
@@ -43,62 +47,74 @@ class StepMeter:
         cap_bytes: int | None = None,
         measured_step: int = 1,
         before_bytes: int = 0,
+        watch: CapWatch | None = None,
     ) -> None:
         self.report: MemoryReport | None = None
-        self._model, self._optimizer, self._cap_bytes = model, optimizer, cap_bytes
+        if watch is None and cap_bytes is not None:
+            watch = CapWatch(model, cap_bytes)
+        self.watch = watch
+        self._model, self._optimizer = model, optimizer
         self._measured_step, self._before_bytes = measured_step, before_bytes
         self._step = 0
 
     @contextmanager
-    def step(self, clip_BCTHW: Tensor, target: Tensor | None = None) -> Iterator[None]:
-        """Around one whole training step on this batch.
+    def step(self, *batch: Any) -> Iterator[None]:
+        """Around one whole training step.
+
+        Args:
+            batch: clip and target, or whatever the step gets: tensors in nested lists, tuples,
+                mappings and dataclasses.
 
         Raises:
             CapExceeded: from within, by the operator that passed the cap.
         """
         now, self._step = self._step, self._step + 1
-        batch = [clip_BCTHW] if target is None else [clip_BCTHW, target]
-        if now > self._measured_step:
+        measured = now == self._measured_step
+        where = device_of(batch, self._model)
+        if where.type == "cuda":
+            if measured:
+                torch.cuda.reset_peak_memory_stats(where)
             yield
-        elif clip_BCTHW.is_cuda:
-            if now == self._measured_step:
-                torch.cuda.reset_peak_memory_stats(clip_BCTHW.device)
+            if measured:
+                self.report = self._cuda_report(where, batch)
+            return
+        tracker = LifeTracker(self._model, self._optimizer, tensors(batch)) if measured else None
+        with ExitStack() as stack:
+            if self.watch is not None:
+                stack.enter_context(self.watch.over(batch, self._optimizer))
+            if tracker is not None:
+                stack.enter_context(tracker)
             yield
-            if now == self._measured_step:
-                self.report = self._cuda_report(clip_BCTHW, batch)
-        elif now == self._measured_step or self._cap_bytes is not None:
-            with LifeTracker(self._model, self._optimizer, batch, self._cap_bytes) as tracker:
-                yield
-            if now == self._measured_step:
-                self.report = _tracker_report(tracker, clip_BCTHW)
-        else:
-            yield
+        if tracker is not None:
+            self.report = _tracker_report(tracker, where, clip_shape(batch))
 
     @contextmanager
     def test(self) -> Iterator[None]:
-        """Around a test: on CPU its first batch, than which none is larger, is held to the cap.
+        """Around a test: on CPU every pass through the model is held to the cap.
 
         Raises:
             CapExceeded: from within, by the operator that passed the cap.
         """
-        if self._cap_bytes is None or next(self._model.parameters()).is_cuda:
+        watch = self.watch
+        if watch is None or device_of((), self._model).type == "cuda":
             yield
             return
+        given = vars(self._model).get("forward")
         forward = self._model.forward
 
-        def first(clip_BCTHW: Tensor) -> Tensor:
-            del self._model.forward
-            with LifeTracker(self._model, self._optimizer, [clip_BCTHW], self._cap_bytes):
-                return forward(clip_BCTHW)
+        def held(*args: Any, **kwargs: Any) -> Any:
+            with watch.over((args, kwargs), self._optimizer):
+                return forward(*args, **kwargs)
 
-        self._model.forward = first
+        self._model.forward = held
         try:
             yield
         finally:
-            self._model.__dict__.pop("forward", None)
+            del self._model.forward
+            if given is not None:
+                self._model.forward = given
 
-    def _cuda_report(self, clip_BCTHW: Tensor, batch: list[Tensor]) -> MemoryReport:
-        where = clip_BCTHW.device
+    def _cuda_report(self, where: torch.device, batch: Any) -> MemoryReport:
         peak_bytes = torch.cuda.max_memory_allocated(where) - self._before_bytes
         known = known_bytes(where, self._model, self._optimizer, batch)
         # The allocator does not tell what the rest was: activations, gradients, temporaries.
@@ -109,7 +125,7 @@ class StepMeter:
             breakdown=known | rest,
             moment=None,
             measured_by="cuda_allocated",
-            input_shape=tuple(clip_BCTHW.shape),
+            input_shape=clip_shape(batch),
             device=str(where),
             allocated_bytes=peak_bytes,
             reserved_bytes=torch.cuda.max_memory_reserved(where),
@@ -117,21 +133,23 @@ class StepMeter:
         )
 
 
-def _tracker_report(tracker: LifeTracker, clip_BCTHW: Tensor) -> MemoryReport:
+def _tracker_report(
+    tracker: LifeTracker, where: torch.device, shape: tuple[int, ...]
+) -> MemoryReport:
     return MemoryReport(
         peak_bytes=tracker.peak_bytes,
         breakdown=tracker.breakdown(),
         moment=tracker.peak_moment,
         measured_by="tracker_cpu",
-        input_shape=tuple(clip_BCTHW.shape),
-        device=str(clip_BCTHW.device),
+        input_shape=shape,
+        device=str(where),
         host_bytes=tracker.host_bytes,
         macs=tracker.macs,
     )
 
 
 def known_bytes(
-    device: torch.device, model: nn.Module, optimizer: Optimizer, batch: Sequence[Tensor]
+    device: torch.device, model: nn.Module, optimizer: Optimizer, batch: Any
 ) -> dict[str, int]:
     """What is alive throughout a step on a device, by category."""
     return {
@@ -140,6 +158,19 @@ def known_bytes(
         "optimizer_state": _bytes_on(device, list(optimizer.state.values())),
         "batch": _bytes_on(device, batch),
     }
+
+
+def device_of(batch: Any, model: nn.Module) -> torch.device:
+    """Where a step runs: on a GPU if the batch or the model is on one."""
+    places = [tensor.device for tensor in tensors([batch, list(model.parameters())])]
+    on_cuda = (place for place in places if place.type == "cuda")
+    return next(on_cuda, places[0] if places else torch.device("cpu"))
+
+
+def clip_shape(batch: Any) -> tuple[int, ...]:
+    """Of the first clip of a batch: its first tensor of five dimensions, else its first."""
+    found = [tuple(tensor.shape) for tensor in tensors(batch)]
+    return next((shape for shape in found if len(shape) == 5), found[0] if found else ())
 
 
 def _bytes_on(device: torch.device, tree: Any) -> int:

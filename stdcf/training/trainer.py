@@ -18,6 +18,7 @@ from stdcf.errors import UserError
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
 from stdcf.memory.tracking.tracker import CapExceeded
+from stdcf.memory.tracking.watch import CapWatch
 from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
@@ -52,7 +53,7 @@ class Trainer:
         on_progress: called after every step.
         should_stop: asked after every step; True writes a checkpoint and raises `Stopped`.
         savers: the memory savers of a training step; see `stdcf.memory.savers`.
-        cap_bytes: limit on live tensor bytes (CPU), of a training step and of a test.
+        cap_bytes: limit on live tensor bytes (CPU): every training step, test batch and stage.
         ranks: the processes that train it together, batch_size being of all of them.
 
     The result depends on the seed alone: not on num_workers, nor on where it was stopped and
@@ -85,7 +86,8 @@ class Trainer:
         self.folder = folder
         self.num_workers = num_workers
         self.savers = savers
-        self.cap_bytes = cap_bytes
+        on_cpu = numerics.device.type == "cpu"
+        self.watch = None if cap_bytes is None or not on_cpu else CapWatch(self.model, cap_bytes)
         self.on_progress = on_progress
         self.should_stop = should_stop
         self.ranks = ranks
@@ -131,8 +133,8 @@ class Trainer:
         self.meter = StepMeter(
             self.model,
             self.optimizer,
-            self.cap_bytes,
             measured_step=max(self._measured_step() - steps_done, 0),
+            watch=self.watch,
         )
 
     @property

@@ -1,9 +1,9 @@
 """The life of one storage, and how to find the storages of anything."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
@@ -60,14 +60,22 @@ def makes_on_host() -> bool:
     return _on_host.get()
 
 
-def storages(tree: Any) -> Iterator[torch.UntypedStorage]:
-    """The storages of all tensors in nested lists, tuples and dicts, one for each tensor."""
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples, mappings and dataclasses."""
     if isinstance(tree, Tensor):
-        # Meta tensors have sizes but no memory, and sparse ones no storage of their own.
-        if tree.layout == torch.strided and not tree.is_meta:
-            yield tree.untyped_storage()
+        yield tree
     elif isinstance(tree, list | tuple):
         for item in tree:
-            yield from storages(item)
-    elif isinstance(tree, dict):
-        yield from storages(list(tree.values()))
+            yield from tensors(item)
+    elif isinstance(tree, Mapping):
+        yield from tensors(list(tree.values()))
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        yield from tensors(list(vars(tree).values()))
+
+
+def storages(tree: Any) -> Iterator[torch.UntypedStorage]:
+    """The storages of all tensors in such a tree, one for each tensor."""
+    for tensor in tensors(tree):
+        # Meta tensors have sizes but no memory, and sparse ones no storage of their own.
+        if tensor.layout == torch.strided and not tensor.is_meta:
+            yield tensor.untyped_storage()

@@ -28,7 +28,7 @@ CATEGORIES = (
     "temporaries",
 )
 # What torch asks of a tensor subclass thousands of times a step; it makes nothing.
-_QUESTIONS = frozenset({torch.ops.prim.device.default})
+QUESTIONS = frozenset({torch.ops.prim.device.default})
 
 
 class CapExceeded(RuntimeError):
@@ -196,7 +196,7 @@ class LifeTracker(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if self._paused or func in _QUESTIONS or getattr(func, "is_view", False):
+        if self._paused or func in QUESTIONS or getattr(func, "is_view", False):
             return func(*args, **kwargs)
         phase = self.place.phase
         if phase == "backward" and self._last_phase != "backward":
