@@ -1,11 +1,15 @@
 """Saved tensors in 8 bits a value."""
 
-from contextlib import AbstractContextManager, nullcontext
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
+from stdcf.memory.savers.bounded import BoundedOperators
 from stdcf.memory.savers.packing import Packing
 from stdcf.memory.savers.saver import Saver
 
@@ -42,37 +46,49 @@ class Int8(Saver):
     value is off by at most its block's range / 255: half a step of rounding, except that what is
     above the least value never becomes the least value, so that ReLU's zeros and positives stay
     what they are. Forward is untouched; only gradients see the error. What checkpoint or recompute
-    start again from stays exact.
+    start again from stays exact, and so do tensors that hold a value that is not finite (a mask of
+    -inf), and what operators save whose gradient such an error could make inf, NaN or arbitrary
+    (`bounded`: division, logarithms, roots, attention, functions of a user's own).
     """
 
     name = "int8"
     gradients = "of saved values that are off by up to 1/255 of their block's range"
     costs = "quantising and back"
 
-    def forward(
-        self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
-    ) -> AbstractContextManager[object]:
-        # An error in what others are computed from would grow with every layer.
-        packing.packers.append(lambda t: None if packing.is_source(t) else quantise(t))
-        return nullcontext()
+    @contextmanager
+    def forward(self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing) -> Iterator[None]:
+        operators = BoundedOperators(model)
+
+        def pack(tensor: Tensor) -> _Quantised | None:
+            # An error in what others are computed from would grow with every layer.
+            exact = packing.is_source(tensor) or not operators.takes(tensor)
+            return None if exact else quantise(tensor)
+
+        packing.packers.append(pack)
+        with operators.watching():
+            yield
 
 
 def quantise(tensor: Tensor) -> _Quantised | None:
-    """A tensor in 8 bits; None if it is no dense floating-point tensor of some size."""
+    """A tensor in 8 bits; None if it is no dense floating-point tensor of some size, all finite."""
     n = tensor.numel()
     block = next((size for size in BLOCKS if n % size == 0), None)
     if block is None or n < MIN_VALUES or not tensor.is_floating_point() or not _is_dense(tensor):
         return None
+    exact = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     flat_NK = _in_blocks(tensor, block)
-    low_N1 = flat_NK.amin(1, keepdim=True).float()
-    scale_N1 = (flat_NK.amax(1, keepdim=True) - low_N1).div_(_LEVELS)
-    # Of a block of equal values the scale is 0, and so is every difference.
-    divisor_N1 = scale_N1.clamp_min(torch.finfo(torch.float32).tiny)
+    low_N1 = flat_NK.amin(1, keepdim=True).to(exact)
+    span_N1 = flat_NK.amax(1, keepdim=True) - low_N1
+    # A prediction has no values to look at.
+    if not isinstance(tensor, FakeTensor) and not math.isfinite(span_N1.amax()):
+        return None
+    # Of a block of equal values every difference is 0, whatever the scale.
+    scale_N1 = span_N1.div_(_LEVELS).clamp_min_(torch.finfo(exact).tiny)
     levels_NK = torch.empty(flat_NK.shape, dtype=torch.uint8, device=tensor.device)
     for part in _parts(flat_NK):
         above_NK = flat_NK[part] - low_N1[part]
         is_above_NK = above_NK > 0
-        steps_NK = above_NK.div_(divisor_N1[part]).round_()
+        steps_NK = above_NK.div_(scale_N1[part]).round_()
         levels_NK[part] = torch.maximum(steps_NK, is_above_NK)
     return _Quantised(levels_NK, low_N1, scale_N1, (tensor.shape, tensor.stride(), tensor.dtype))
 
