@@ -113,16 +113,18 @@ def main(
     if executor not in ("local", "slurm"):
         raise UserError(f"--executor must be local or slurm, not {executor!r}")
     started = time.monotonic()
-    partition = None
+    partition = cluster_device = None
     if executor == "slurm":
         from suites.cluster.run import device_of, profile_of
 
         if budget_minutes is not None:
             raise UserError("--budget-minutes is for --executor local; jobs have time limits")
         partition = profile_of(cluster, cluster_profile, cluster_option or ())
-        device = device_of(partition, device)
+        cluster_device = device_of(partition, device)
     elif ranks > 1:
         raise UserError("--ranks above 1 needs --executor slurm")
+    elif cluster or cluster_profile or cluster_option:
+        raise UserError("--cluster and its options are for --executor slurm")
     if archive is not None:
         archive = _archive_file(archive, local=partition is None)
     if device is None and partition is None and suite.prefers_gpu:
@@ -135,10 +137,11 @@ def main(
         epochs=epochs,
         cap=cap,
         amp=amp,
-        device=device or "cpu",
+        device=device,
         ranks=ranks,
         sync_batchnorm=sync_batchnorm,
-        device_is_here=partition is None,
+        cluster_device=cluster_device,
+        data_root=data_root,
         data_options=data_option or (),
         model_options=model_option or (),
         layer_options=layer_option or (),

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA
-from suites.engine.suite import Request, Suite
+from suites.engine.suite import FLAGS, Request, Suite
 
 
 def make_request(
@@ -20,10 +21,11 @@ def make_request(
     epochs: int | None = None,
     cap: str | None = None,
     amp: bool = False,
-    device: str = "cpu",
+    device: str | None = None,
     ranks: int = 1,
     sync_batchnorm: bool = True,
-    device_is_here: bool = True,
+    cluster_device: str | None = None,
+    data_root: Path | None = None,
     data_options: Sequence[str] = (),
     model_options: Sequence[str] = (),
     layer_options: Sequence[str] = (),
@@ -34,12 +36,13 @@ def make_request(
     """The command line's words, checked.
 
     Args:
-        device_is_here: runs are done on this machine, so it must have the device.
+        cluster_device: of the nodes that the runs are sent to; None: they run on this machine,
+            which must have `device`.
         video, checkpoints: options of the suite too, where it has them; a video takes the place
             of a data set.
 
     Raises:
-        UserError: for what the suite does not know or this machine does not have.
+        UserError: for what the suite does not know or honour, or this machine does not have.
     """
     profile = profile or suite.profiles[0]
     if profile not in suite.profiles:
@@ -56,14 +59,18 @@ def make_request(
     for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
         if value is not None and value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
-    return Request(
+    if data_root is not None and dataset == NO_DATA:
+        raise UserError(f"{suite.name} reads no data set here: leave out --data-root")
+    if ranks == 1 and not sync_batchnorm:
+        raise UserError("--no-sync-batchnorm is for --ranks above 1")
+    request = Request(
         profile=profile,
         dataset=dataset,
         seeds=seeds,
         epochs=epochs,
         amp=amp,
         cap_bytes=None if cap is None else parse_bytes(cap),
-        device=_checked_device(device) if device_is_here else device,
+        device=device or "cpu",
         ranks=ranks,
         sync_batchnorm=sync_batchnorm,
         data_options=dict(name_and_value("--data-option", text) for text in data_options),
@@ -72,6 +79,26 @@ def make_request(
         options=_suite_options(suite, options)
         | {name: given for name, given in files.items() if given},
     )
+    _check_taken(suite, request)
+    if cluster_device is None:
+        return replace(request, device=_checked_device(request.device))
+    return replace(request, device=cluster_device if _takes(suite, dataset, "device") else "cpu")
+
+
+def _takes(suite: Suite, dataset: str, field: str) -> bool:
+    return field in (suite.takes_without_data if dataset == NO_DATA else suite.takes)
+
+
+def _check_taken(suite: Suite, request: Request) -> None:
+    """UserError for the first option that no run of the suite would honour."""
+    usual = Request(request.profile, request.dataset)
+    for field, flag in FLAGS.items():
+        given = getattr(request, field) != getattr(usual, field)
+        if given and not _takes(suite, request.dataset, field):
+            without = request.dataset == NO_DATA and len(suite.datasets) > 1
+            raise UserError(
+                f"{suite.name} takes no {flag}{' without a --dataset' * without}: {suite.because}"
+            )
 
 
 def _suite_options(suite: Suite, texts: Sequence[str]) -> dict[str, Any]:

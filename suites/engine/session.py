@@ -50,8 +50,6 @@ def _of_ranks(spec: RunSpec, request: Request) -> RunSpec:
     """The run by as many processes as the request says."""
     if request.ranks == 1:
         return spec
-    if not spec.is_training:
-        raise UserError(f"--ranks is for training, and {spec.suite} does not train")
     if spec.batch_size % request.ranks:
         raise UserError(f"--ranks {request.ranks} must divide the batch of {spec.batch_size}")
     own = {"ranks": request.ranks, "sync_batchnorm": request.sync_batchnorm}

@@ -207,16 +207,23 @@ def parse_spec(text: str) -> RunSpec:
         raise UserError(f"invalid spec: {describe(error)}") from error
 
 
+# Of a pydantic error's complaints, how many are told.
+_TOLD = 3
+
+
 def describe(error: ValidationError) -> str:
     """A pydantic error as one line."""
-    lines = []
-    for item in error.errors():
+    lines, names_told = [], False
+    found = error.errors()
+    for item in found[:_TOLD]:
         loc = item["loc"]
         line = f"{'.'.join(str(part) for part in loc) or 'spec'}: {item['msg']}"
-        if item["type"] == "extra_forbidden":
+        if item["type"] == "extra_forbidden" and not names_told:
             model = _NESTED.get(str(loc[0]), RunSpec) if len(loc) > 1 else RunSpec
             line += f"; there are {', '.join(model.model_fields)}"
+            names_told = True
         if item["type"] != "missing":
             line += f" (given: {item['input']!r:.60})"
         lines.append(" ".join(line.split()))
-    return "; ".join(lines)
+    more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+    return "; ".join([*lines, *more])

@@ -5,13 +5,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suites.engine.spec import RunSpec
+from stdcf.errors import UserError
+from suites.engine.spec import NO_DATA, RunSpec
 from suites.tables.table import Table
 
 Row = Mapping[str, Any]
 
 # The figures that every suite has unless it leaves them out; see `figures_common`.
 COMMON_FIGURES = ("accuracy_memory", "stage_memory", "training_curves", "speed_ratios")
+
+
+# Field of a request -> the option of suites.run that sets it, of those that change runs.
+FLAGS = {
+    "seeds": "--seeds",
+    "epochs": "--epochs",
+    "cap_bytes": "--cap",
+    "amp": "--amp",
+    "device": "--device",
+    "ranks": "--ranks",
+    "data_options": "--data-option",
+    "model_options": "--model-option",
+    "layer_options": "--layer-option",
+}
+# What a suite takes whose runs are trained, each by one process.
+TRAINS = (
+    *("seeds", "epochs", "cap_bytes", "amp", "device"),
+    *("data_options", "model_options", "layer_options"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,43 @@ class Request:
     model_options: Mapping[str, Any] = field(default_factory=dict)
     layer_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self, suite: str, manifest: str = NO_DATA, **own: Any) -> RunSpec:
+        """A run of this request: what the command line says of every run, and the run's `own`.
+
+        Args:
+            own: fields of `RunSpec`; one that the request fills too takes its place.
+        """
+        asked: dict[str, Any] = {
+            "profile": self.profile,
+            "dataset": self.dataset,
+            "dataset_options": dict(self.data_options),
+            "manifest": manifest,
+            "model_options": dict(self.model_options),
+            "layer_options": dict(self.layer_options.get(own.get("layer", ""), {})),
+            "amp": self.amp,
+            "device": "cuda" if self.on_gpu else "cpu",
+            "epochs_override": self.epochs,
+            "overrides": self.overrides,
+            "cap_bytes": self.cap_bytes,
+        }
+        return RunSpec(suite=suite, **asked | own)
+
+    def each_seed(self, usual: int) -> range:
+        """The seeds from 0, `usual` many unless --seeds says otherwise.
+
+        Raises:
+            UserError: if it says none.
+        """
+        count = usual if self.seeds is None else self.seeds
+        if count < 1:
+            raise UserError(f"--seeds must be at least 1, not {count}")
+        return range(count)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs are for CUDA."""
+        return self.device.startswith("cuda")
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -69,6 +126,9 @@ class Suite:
             budget; None: as long as a checkpoint may take, beyond it.
         short_tasks: tasks of which one process does many in turn.
         leaves_out: names of the figures that every suite has and this one does not want.
+        takes: fields of a request that its runs honour, of those in `FLAGS`; others are refused.
+        takes_without_data: the same where the data set is "none".
+        because: why others are refused, for the message.
     """
 
     name: str
@@ -87,6 +147,9 @@ class Suite:
     stop_seconds: float | None = None
     short_tasks: Sequence[str] = ()
     leaves_out: Sequence[str] = ()
+    takes: Sequence[str] = (*TRAINS, "ranks")
+    takes_without_data: Sequence[str] = ("device",)
+    because: str = "each run is trained by one process"
 
 
 def no_figures(rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdcf.errors import UserError
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.capacity.tables import tables
 from suites.experiments.shared import kth
 from suites.experiments.shared.kth import DATASETS, dataset_options
@@ -48,36 +47,23 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     """One run a seed."""
     profile, training = PROFILES[request.profile], kth.PROFILES[request.profile]
     epochs = request.epochs or profile.epochs
-    seeds = profile.seeds if request.seeds is None else request.seeds
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, not {seeds}")
     return [
-        RunSpec(
-            suite="capacity",
-            profile=request.profile,
+        kth.spec(
+            "capacity",
+            request,
+            manifest,
+            "regular",
             task="capacity",
             options={
                 "ranks": list(profile.ranks),
                 "fit_channels": profile.fit_channels,
                 "atoms": [list(pair) for pair in profile.atoms],
             },
-            dataset=request.dataset,
-            dataset_options=dataset_options(request),
-            manifest=manifest,
-            model="kth_cnn",
-            layer="regular",
-            model_options=dict(request.model_options),
             mode="capacity",
             stages=kth.schedules(epochs, training.rate_falls_after)["full"],
             seed=seed,
-            batch_size=training.batch_size,
-            amp=request.amp,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
         )
-        for seed in range(seeds)
+        for seed in request.each_seed(profile.seeds)
     ]
 
 
@@ -97,4 +83,5 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    takes=TRAINS,
 )

@@ -6,12 +6,12 @@ predictions that these are held against need no GPU and come last there, alone o
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.gpu_evidence import cases
 from suites.experiments.gpu_evidence.tables import tables
 from suites.experiments.kth_table2 import suite as kth_table2
@@ -35,9 +35,6 @@ Make = Callable[..., RunSpec]
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """The runs in the order of their value; without a GPU those that need none."""
-    if request.epochs is not None and request.dataset == NO_DATA:
-        raise UserError("--epochs is for the training of item 8, which needs --dataset weizmann")
-    on_gpu = request.device.startswith("cuda")
     quick = request.profile == "quick"
 
     def make(
@@ -55,7 +52,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
         )
 
     found = []
-    if on_gpu:
+    if request.on_gpu:
         found += [make("gpu_machine", "1-machine"), *_on_gpu(make, quick, SECONDS[request.profile])]
     else:
         found += [make("gpu_machine", "1-machine", device="cpu"), *_on_cpu(make, request)]
@@ -116,9 +113,7 @@ def _throughput(make: Make, seconds: int) -> Iterator[RunSpec]:
 
 def _training(request: Request, manifest: str) -> list[RunSpec]:
     """Item 8: kth_table2's own runs, seed by seed."""
-    seeds = request.seeds or SEEDS
-    wanted = Request(**{**vars(request), "seeds": seeds})
-    return [spec.model_copy(update={"suite": NAME}) for spec in kth.specs(wanted, manifest)]
+    return kth.specs(replace(request, seeds=request.seeds or SEEDS), manifest, NAME)
 
 
 def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
@@ -139,11 +134,6 @@ def _some(groups: Any, quick: bool) -> list[Any]:
     return [(name, steps[:2]) for name, steps in found[:1]] if quick else found
 
 
-def dataset_options(request: Request) -> dict[str, object]:
-    """Table 2's clips."""
-    return kth.dataset_options(request)
-
-
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """layer_speed's of the layers, and Figure 5 of the training, where there are rows."""
     drawn = []
@@ -161,13 +151,15 @@ SUITE = Suite(
     title="What only a GPU can tell: memory, caps, speed, throughput, Table 2",
     profiles=PROFILES,
     datasets=(NO_DATA, "weizmann", "kth"),
-    dataset_options=dataset_options,
+    dataset_options=kth.dataset_options,
     specs=specs,
     tables=tables,
     figures=figures,
     workers=1,
     prefers_gpu=True,
     stop_seconds=10.0,
+    takes=TRAINS,
+    because="that is for the training of item 8, by one process a run",
     short_tasks=(
         *("gpu_machine", "gpu_memory", "gpu_prediction", "gpu_cap"),
         *("layer_speed", "gpu_throughput"),

@@ -70,9 +70,9 @@ def _of_video(request: Request, options: Mapping[str, Any]) -> RunSpec:
                 f"its last ones are {', '.join(modules[-5:])}"
             )
     video_networks.clip_of(video, first)
-    return RunSpec(
-        suite="kinetics_gradcam",
-        profile=request.profile,
+    return request.spec(
+        "kinetics_gradcam",
+        video_networks.sha256(video),
         task="video_maps",
         options={
             "video": video.name,
@@ -81,13 +81,10 @@ def _of_video(request: Request, options: Mapping[str, Any]) -> RunSpec:
             # Until `bind` has copied them.
             "checkpoints": [str(file) for file in files],
         },
-        manifest=video_networks.sha256(video),
         model=first.model,
         layer=first.layer,
         mode="video",
         seed=0,
-        amp=request.amp,
-        device="cuda" if request.device.startswith("cuda") else "cpu",
         overrides=(f"video={video.name}",),
     )
 
@@ -124,5 +121,7 @@ SUITE = Suite(
     # They are Table 2's.
     leaves_out=COMMON_FIGURES,
     bind=bind,
+    takes_without_data=("amp", "device"),
+    because="of a video it trains nothing",
     options=("video", "checkpoint", "target"),
 )

@@ -24,7 +24,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     later_epochs = math.ceil(profile.later_epochs * epochs / profile.epochs)
     chosen = [p for p in points() if request.cap_bytes is None or p.cap_gib is None]
     made = []
-    for seed in range(request.seeds or SEEDS[request.profile]):
+    for seed in request.each_seed(SEEDS[request.profile]):
         for point in chosen:
             system = System("resnet3d_50", point.layer, layer_options=point.layer_options)
             made.append(

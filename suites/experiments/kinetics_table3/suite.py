@@ -126,7 +126,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             data_options=dataset_options(request),
             num_classes=CLASSES,
         )
-        for seed in range(request.seeds or profile.seeds)
+        for seed in request.each_seed(profile.seeds)
         for system, mode in (
             (STDCF_R50, "full"),
             (STDCF_R50, "itsl"),

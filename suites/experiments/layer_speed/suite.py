@@ -7,12 +7,12 @@ convolutions (where it is installed), on the shapes of ResNet-50 and kth_cnn.
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.layer_speed.shapes import SHAPES
 from suites.experiments.layer_speed.tables import tables
 
+NAME = "layer_speed"
 # Profile -> types, clips of a layer's batch, seconds a run, networks with their batches.
 PROFILES = {
     "quick": (("float32",), 1, 20, (("kth_cnn", 4),)),
@@ -23,23 +23,19 @@ PROFILES = {
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """One run a shape and type, then one a network and type."""
     dtypes, batch, seconds, networks = PROFILES[request.profile]
-    if request.epochs is not None:
-        raise UserError("layer_speed trains nothing: it takes no --epochs")
     wanted = [("layer_speed", "shape", name, batch) for name in SHAPES]
     wanted += [("network_speed", "network", name, clips) for name, clips in networks]
     return [
-        RunSpec(
-            suite="layer_speed",
-            profile=request.profile,
+        request.spec(
+            NAME,
             task=task,
             mode=f"{name}-{dtype}",
             seed=seed,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
             # The bars are for two cores.
             threads=2,
             options={kind: name, "dtype": dtype, "batch": clips, "seconds": seconds},
         )
-        for seed in range(request.seeds or 1)
+        for seed in request.each_seed(1)
         for dtype in dtypes
         for task, kind, name, clips in wanted
     ]
@@ -53,7 +49,7 @@ def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 SUITE = Suite(
-    name="layer_speed",
+    name=NAME,
     title="Time and memory of every layer and plan against nn.Conv3d",
     profiles=tuple(PROFILES),
     datasets=(NO_DATA,),
@@ -62,4 +58,6 @@ SUITE = Suite(
     tables=tables,
     figures=figures,
     workers=1,
+    takes_without_data=("seeds", "device"),
+    because="it times layers in the types of its profile, and trains nothing",
 )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
 from suites.experiments.memory_caps.tables import tables
 from suites.experiments.memory_caps.techniques import ITERATIONS, TRAINED, in_suite_order
 
@@ -119,15 +118,8 @@ def dataset_options(request: Request) -> dict[str, Any]:
 
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """The plans, then the trainings of each seed.
-
-    Raises:
-        UserError: with --amp, which is one of the techniques.
-    """
-    if request.amp:
-        raise UserError("memory_caps trains with and without bfloat16; leave --amp out")
+    """The plans, then the trainings of each seed."""
     profile = PROFILES[request.profile]
-    seeds = range(request.seeds or profile.seeds)
     return [
         *(
             _plan(request, network, layer, rounds)
@@ -136,7 +128,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
         ),
         *(
             _training(request, manifest, layer, technique, batch, budget, seed)
-            for seed in seeds
+            for seed in request.each_seed(profile.seeds)
             for layer, batches in profile.batches.items()
             for technique, batch in batches.items()
             for budget in _budgets(technique)
@@ -145,6 +137,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 
 def _plan(request: Request, network: str, layer: str, rounds: int) -> RunSpec:
+    # What fits which cap, whatever the trainings are asked for.
     return RunSpec(
         suite="memory_caps",
         profile=request.profile,
@@ -155,7 +148,7 @@ def _plan(request: Request, network: str, layer: str, rounds: int) -> RunSpec:
         layer_options=_layer_options(request, network, layer),
         mode=network,
         seed=0,
-        device=_device(request),
+        device="cuda" if request.on_gpu else "cpu",
     )
 
 
@@ -169,15 +162,11 @@ def _training(
     seed: int,
 ) -> RunSpec:
     profile = PROFILES[request.profile]
-    on_gpu = _device(request) == "cuda"
-    return RunSpec(
-        suite="memory_caps",
-        profile=request.profile,
-        dataset=request.dataset,
+    return request.spec(
+        "memory_caps",
+        manifest,
         dataset_options=dataset_options(request),
-        manifest=manifest,
         model="kth_cnn",
-        model_options=dict(request.model_options),
         layer=layer,
         layer_options=_layer_options(request, "kth_cnn", layer),
         mode=f"{technique}-{budget}",
@@ -185,11 +174,8 @@ def _training(
         seed=seed,
         batch_size=batch,
         savers=TRAINED[technique],
-        device=_device(request),
-        epochs_override=request.epochs,
-        overrides=request.overrides,
         # CUDA's context alone is larger than the profiles' caps.
-        cap_bytes=request.cap_bytes or (None if on_gpu else profile.cap_bytes),
+        cap_bytes=request.cap_bytes or (None if request.on_gpu else profile.cap_bytes),
     )
 
 
@@ -218,10 +204,6 @@ def _layer_options(request: Request, network: str, layer: str) -> dict[str, Any]
     return own | dict(request.layer_options.get(layer, {}))
 
 
-def _device(request: Request) -> Any:
-    return "cuda" if request.device.startswith("cuda") else "cpu"
-
-
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Memory against step cost of the plans; accuracy and memory of what was trained."""
     from suites.experiments.memory_caps import figure_accuracy as memory_caps_accuracy_figure
@@ -245,4 +227,6 @@ SUITE = Suite(
     figures=figures,
     # Its own figures show the same, readably for so many modes.
     leaves_out=COMMON_FIGURES,
+    takes=[name for name in TRAINS if name != "amp"],
+    because="it trains with and without bfloat16, each run by one process",
 )

@@ -6,7 +6,6 @@ Nothing is trained: layers are built and counted, nn.Conv3d beside STDCFConv3d.
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.suite import Request, Row, Suite
 from suites.experiments.reduction.tables import tables
@@ -22,13 +21,10 @@ PROFILES = {
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """One run a filter size; counting knows no seeds."""
-    if request.epochs is not None or (request.seeds or 1) > 1:
-        raise UserError("reduction counts, it trains nothing: it takes neither --epochs nor seeds")
     channels, spatial, temporal = PROFILES[request.profile]
     return [
-        RunSpec(
-            suite="reduction",
-            profile=request.profile,
+        request.spec(
+            "reduction",
             task="reduction",
             layer="stdcf",
             mode=f"t{t}k{k}",
@@ -62,4 +58,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    takes_without_data=(),
+    because="it counts, and trains nothing",
 )

@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stdcf.errors import UserError
 from stdcf.stages.stage import Stage
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
-from suites.experiments.shared.kth import (
-    LAYER_OPTIONS,
-    PROFILES,
-    dataset_options,
-)
+from suites.experiments.shared import kth
+from suites.experiments.shared.kth import PROFILES
 from suites.reporting import cells
 from suites.reporting.figures import style
 from suites.reporting.small_print import describe, provenance_notes, where_and_when
@@ -56,33 +52,20 @@ def specs(
     suite: str, request: Request, manifest: str, settings: Mapping[str, Setting]
 ) -> list[RunSpec]:
     """Every setting for the first seed, then for the next; settings in the order of their value."""
-    profile = PROFILES[request.profile]
-    seeds = profile.seeds if request.seeds is None else request.seeds
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, not {seeds}")
-    own = dict(request.layer_options.get("stdcf", {}))
+    asked = request.layer_options.get("stdcf", {})
     return [
-        RunSpec(
-            suite=suite,
-            profile=request.profile,
-            dataset=request.dataset,
-            dataset_options=dataset_options(request),
-            manifest=manifest,
-            model="kth_cnn",
-            layer="stdcf",
+        kth.spec(
+            suite,
+            request,
+            manifest,
+            "stdcf",
             model_options={**request.model_options, **setting.model_options},
-            layer_options={**LAYER_OPTIONS["stdcf"], **own, **setting.layer_options},
+            layer_options={**kth.LAYER_OPTIONS["stdcf"], **asked, **setting.layer_options},
             mode=mode,
             stages=setting.stages,
             seed=seed,
-            batch_size=profile.batch_size,
-            amp=request.amp,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
         )
-        for seed in range(seeds)
+        for seed in request.each_seed(PROFILES[request.profile].seeds)
         for mode, setting in settings.items()
     ]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
-from stdcf.errors import UserError
 from stdcf.stages.stage import Dilation, Stage, full_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
+from suites.experiments.shared import kth
 from suites.experiments.shared.ablation import milestones
-from suites.experiments.shared.kth import LAYER_OPTIONS, LAYERS, PROFILES, dataset_options
+from suites.experiments.shared.kth import LAYERS, PROFILES
 from suites.reporting.figures import style
 
 
@@ -62,42 +62,25 @@ def specs(
         networks: mode -> how it is trained, what is asked of it then.
         options: further ones of the task.
     """
-    # Here, so that tables and figures need no torch.
-    from suites.engine import catalog
-
-    profile = PROFILES[request.profile]
-    seeds = profile.seeds if request.seeds is None else request.seeds
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    asked = {
+        mode: {"conditions": [test.model_dump(mode="json") for test in tests], **options}
+        for mode, (_, tests) in networks.items()
+    }
     return [
-        RunSpec(
-            suite=suite,
-            profile=request.profile,
+        kth.spec(
+            suite,
+            request,
+            manifest,
+            layer,
             task="train_and_test",
-            options={
-                "conditions": [condition.model_dump(mode="json") for condition in conditions],
-                **options,
-            },
-            dataset=request.dataset,
-            dataset_options=dataset_options(request),
-            manifest=manifest,
-            model="kth_cnn",
-            layer=layer,
-            model_options=dict(request.model_options),
-            layer_options=LAYER_OPTIONS.get(layer, {}) | dict(request.layer_options.get(layer, {})),
+            options=asked[mode],
             mode=mode,
             stages=(stage,),
             seed=seed,
-            batch_size=profile.batch_size,
-            amp=request.amp,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
         )
-        for seed in range(seeds)
-        for layer in style.in_order([*LAYERS, *catalog.LAYERS])
-        for mode, (stage, conditions) in networks.items()
+        for seed in request.each_seed(PROFILES[request.profile].seeds)
+        for layer in kth.layers()
+        for mode, (stage, _) in networks.items()
     ]
 
 

@@ -1,22 +1,21 @@
 """The setting of §3.1 on KTH: networks, profiles, schedules and runs that several suites share."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites.engine.spec import PublishedSetting, RunSpec
 from suites.engine.suite import Request
 from suites.reporting.figures import style
 
 ITERATIONS = 3
-
-
+LAYERS = ("regular", "rank1", "stdcf")
+MODES = ("full", "itsl")
+CONTROLS = ("full_same_compute", "full_dilated")
 # §3.1: M=3, N=2; composing the filter is the plan whose memory is Table 2's.
 LAYER_OPTIONS: dict[str, dict[str, object]] = {
     "stdcf": {"num_spatial_atoms": 3, "num_temporal_atoms": 2, "plan": "composed"}
 }
-
-
 # Table 2's memory: batch 16, six classes, and the ReLU of 2021 that kept its input.
 PUBLISHED = PublishedSetting(
     input_shape=(16, 1, 16, 60, 80), num_classes=6, model_options={"relu_saves": "input"}
@@ -48,9 +47,9 @@ PROFILES = {
 DATASETS = ("synthetic_actions", "kth", "weizmann", "video_folder")
 
 
-def dataset_options(request: Request) -> dict[str, object]:
+def dataset_options(request: Request) -> dict[str, Any]:
     """Clip size of the profile; the quick profile takes the small synthetic set."""
-    options: dict[str, object] = {"size": list(PROFILES[request.profile].size)}
+    options: dict[str, Any] = {"size": list(PROFILES[request.profile].size)}
     if request.dataset == "synthetic_actions":
         options["variant"] = "quick" if request.profile == "quick" else "full"
     return options | dict(request.data_options)
@@ -75,53 +74,47 @@ def schedules(epochs: int, rate_falls_after: float = 0.5) -> dict[str, tuple[Sta
     }
 
 
-def specs(request: Request, manifest: str) -> list[RunSpec]:
+def layers() -> list[str]:
+    """The paper's layers, then those that were added to the catalog."""
+    # Here, so that tables and figures need no torch.
+    from suites.engine import catalog
+
+    return style.in_order([*LAYERS, *catalog.LAYERS])
+
+
+def spec(suite: str, request: Request, manifest: str, layer: str, **own: Any) -> RunSpec:
+    """A run of kth_cnn with a layer in the setting of §3.1; see `Request.spec`."""
+    asked = dict(request.layer_options.get(layer, {}))
+    setting = {
+        "dataset_options": dataset_options(request),
+        "model": "kth_cnn",
+        "layer": layer,
+        "layer_options": LAYER_OPTIONS.get(layer, {}) | asked,
+        "batch_size": PROFILES[request.profile].batch_size,
+    }
+    return request.spec(suite, manifest, **setting | own)
+
+
+def specs(request: Request, manifest: str, suite: str = "kth_table2") -> list[RunSpec]:
     """The paper's rows seed by seed, then the controls, the cheaper ones first.
 
     So a table that is not finished is a whole one of fewer seeds.
     """
-    # Here, so that tables and figures need no torch.
-    from suites.engine import catalog
-
-    layers = style.in_order([*LAYERS, *catalog.LAYERS])
     profile = PROFILES[request.profile]
     by_mode = schedules(request.epochs or profile.epochs, profile.rate_falls_after)
-    num_seeds = profile.seeds if request.seeds is None else request.seeds
-    if num_seeds < 1:
-        raise UserError(f"--seeds must be at least 1, not {num_seeds}")
     return [
-        RunSpec(
-            suite="kth_table2",
-            profile=request.profile,
-            dataset=request.dataset,
-            dataset_options=dataset_options(request),
-            manifest=manifest,
-            model="kth_cnn",
-            layer=layer,
-            model_options=dict(request.model_options),
-            layer_options=LAYER_OPTIONS.get(layer, {}) | dict(request.layer_options.get(layer, {})),
+        spec(
+            suite,
+            request,
+            manifest,
+            layer,
             mode=mode,
             stages=by_mode[mode],
             seed=seed,
-            batch_size=profile.batch_size,
-            amp=request.amp,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
             published=PUBLISHED,
         )
-        for modes in (tuple(MODES), *((control,) for control in reversed(tuple(CONTROLS))))
-        for seed in range(num_seeds)
+        for modes in (MODES, *((control,) for control in reversed(CONTROLS)))
+        for seed in request.each_seed(profile.seeds)
         for mode in modes
-        for layer in layers
+        for layer in layers()
     ]
-
-
-LAYERS = ("regular", "rank1", "stdcf")
-
-
-MODES = ("full", "itsl")
-
-
-CONTROLS = ("full_same_compute", "full_dilated")

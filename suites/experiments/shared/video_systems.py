@@ -64,12 +64,10 @@ def make_spec(
     if (system.frames, system.interval) != (8, 8):
         options |= {"frames": system.frames, "interval": system.interval}
     frames = options.get("frames", system.frames)
-    return RunSpec(
-        suite=suite,
-        profile=request.profile,
-        dataset=request.dataset,
+    return request.spec(
+        suite,
+        manifest,
         dataset_options=options,
-        manifest=manifest,
         model=system.model,
         layer=system.layer,
         model_options=_model_options(request, system, frames),
@@ -78,10 +76,6 @@ def make_spec(
         stages=tuple(stages),
         seed=seed,
         batch_size=batch_size,
-        amp=request.amp,
-        device="cuda" if request.device.startswith("cuda") else "cpu",
-        epochs_override=request.epochs,
-        overrides=request.overrides,
         cap_bytes=request.cap_bytes or cap_bytes,
         starts_from=system.starts_from,
         published=None if num_classes is None else _published(system, num_classes),

@@ -50,29 +50,20 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     savers = canonical(str(options["savers"]))
     own = {"model_sha256": source_digest(model)} if is_import_path(model) else {}
     return [
-        RunSpec(
-            suite="single",
-            profile=request.profile,
-            dataset=request.dataset,
+        request.spec(
+            "single",
+            manifest,
             dataset_options=dataset_options(request),
-            manifest=manifest,
             model=model,
-            model_options=dict(request.model_options),
             layer=layer,
-            layer_options=dict(request.layer_options.get(layer, {})),
             options=own,
             mode="-".join([mode, *savers]),
             stages=_stages(mode, options, request.epochs or EPOCHS),
             seed=seed,
             batch_size=options["batch"],
-            amp=request.amp,
             savers=savers,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
         )
-        for seed in range(request.seeds or 1)
+        for seed in request.each_seed(1)
     ]
 
 

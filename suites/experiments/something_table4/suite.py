@@ -123,7 +123,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     profile = PROFILES[request.profile]
     by_mode = schedules(profile, request.epochs)
     made = []
-    for seed in range(request.seeds or profile.seeds):
+    for seed in request.each_seed(profile.seeds):
         for system, mode in ((STDCF_R50, "full"), (STDCF_R50, "itsl"), *OTHERS.values()):
             if system.starts_from == IMAGENET and not profile.has_imagenet:
                 system = replace(system, starts_from=None)

@@ -12,7 +12,7 @@ from typing import Any
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.synthetic_card.tables import CONDITIONS, tables
 
 
@@ -65,27 +65,20 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     # in a third of the time.
     stages = full_size(epochs=request.epochs or profile.epochs, lr=3e-3, schedule="cosine")
     return [
-        RunSpec(
-            suite="synthetic_card",
-            profile=request.profile,
-            dataset=request.dataset,
+        request.spec(
+            "synthetic_card",
+            manifest,
             dataset_options=options,
-            manifest=manifest,
             model="kth_cnn",
             layer="regular",
             model_options={"dropout": 0.2} | dict(request.model_options),
-            layer_options=dict(request.layer_options.get("regular", {})),
             mode=condition,
             stages=stages,
             seed=seed,
             batch_size=profile.batch_size,
             amp=True,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
-            cap_bytes=request.cap_bytes,
         )
-        for seed in range(request.seeds or profile.seeds)
+        for seed in request.each_seed(profile.seeds)
         for condition, options in condition_options(request).items()
     ]
 
@@ -106,4 +99,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    takes=[name for name in (*TRAINS, "ranks") if name != "amp"],
+    because="its networks are all trained in bfloat16",
 )

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.tr_mnist.tables import EQUAL_PARAMS, LINES, Line, tables
 
 # Few, so that filters limit what is given back: the quick profile's first seed has regular filters
@@ -57,9 +56,6 @@ def dataset_options(request: Request) -> dict[str, Any]:
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """Every line for the first seed, then for the next."""
     profile = PROFILES[request.profile]
-    seeds = profile.seeds if request.seeds is None else request.seeds
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, not {seeds}")
     model: dict[str, Any] = {"widths": [WIDTH, WIDTH], "pool": POOL} | dict(request.model_options)
     stages = full_size(epochs=request.epochs or profile.epochs, lr=3e-3, schedule="cosine")
     layer_options = {line: options_of(line, request) for line in LINES}
@@ -70,13 +66,11 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
         for line in LINES
     }
     return [
-        RunSpec(
-            suite="tr_mnist",
-            profile=request.profile,
+        request.spec(
+            "tr_mnist",
+            manifest,
             task="reconstruct",
-            dataset=request.dataset,
             dataset_options=dataset_options(request),
-            manifest=manifest,
             model="autoencoder3d",
             layer=line.layer,
             model_options=model_options[line],
@@ -85,12 +79,8 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             stages=stages,
             seed=seed,
             batch_size=profile.batch_size,
-            amp=request.amp,
-            device="cuda" if request.device.startswith("cuda") else "cpu",
-            epochs_override=request.epochs,
-            overrides=request.overrides,
         )
-        for seed in range(seeds)
+        for seed in request.each_seed(profile.seeds)
         for line in LINES
     ]
 
@@ -147,4 +137,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    takes=[name for name in TRAINS if name != "cap_bytes"],
+    because="it trains by one process, whose memory is not measured",
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stdcf.errors import UserError
+from suites.engine.request import make_request
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.experiments.reduction import task as reduction_task
@@ -86,4 +87,4 @@ def test_it_is_drawn_from_rows_alone(rows: list[dict[str, Any]], tmp_path: Path)
 @pytest.mark.parametrize("wanted", [{"epochs": 2}, {"seeds": 3}])
 def test_it_trains_nothing(wanted: dict[str, int]) -> None:
     with pytest.raises(UserError, match="trains nothing"):
-        specs(Request("quick", "none", **wanted), "none")
+        make_request(SUITE, "quick", None, **wanted)
