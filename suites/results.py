@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from stdcf.errors import UserError
-from suites import paths
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
 from suites.engine.store.folder import tail
+from suites.paths import results_folder
 
 app = new_app("List, show and remove runs; export, import and merge those of several machines.")
 
@@ -26,14 +26,6 @@ SuiteName = Annotated[str | None, typer.Option("--suite", help="Of this suite al
 SettingName = Annotated[str | None, typer.Option("--setting", help="Of this setting alone.")]
 Status = Annotated[str | None, typer.Option(help="With this status alone, such as ok or nan.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-def _root(results: Path | None, *, must_exist: bool = True) -> Path:
-
-    root = (results or paths.LOCAL).expanduser().resolve()
-    if must_exist and results is not None and not root.is_dir():
-        raise UserError(f"no results folder {results}")
-    return root
 
 
 def _rows(root: Path, **wanted: str | None) -> list[dict[str, Any]]:
@@ -64,7 +56,7 @@ def list_runs(
     from suites.tables.formats import show
     from suites.tables.table import Cell, Table
 
-    rows = _rows(_root(results), suite=suite, setting=setting, status=status)
+    rows = _rows(results_folder(results), suite=suite, setting=setting, status=status)
     rows.sort(key=lambda row: row["finished"], reverse=True)
     shown = rows[:limit] if format_ == "text" else rows
     body = [
@@ -105,7 +97,7 @@ def show(
     results: Results = None,
 ) -> int:
     """Show one run: its spec, its row, its last epochs and the end of its log, as JSON."""
-    row = _one(_root(results), run_id)
+    row = _one(results_folder(results), run_id)
     folder = Path(row["folder"])
     content = {
         "folder": str(folder),
@@ -141,7 +133,7 @@ def rm(
     """Remove runs: those named, or all that fit the options. Shipped ones stay."""
     from suites.engine.store.folder import remove
 
-    root = _root(results)
+    root = results_folder(results)
     if run_ids:
         rows = [_one(root, run_id) for run_id in run_ids]
     elif suite or setting or status:
@@ -184,7 +176,7 @@ def export_runs(
     from suites.engine.store.folder import check_writable
     from suites.engine.store.index import read_rows
 
-    root = _root(results)
+    root = results_folder(results)
     target = file.expanduser().resolve()
     check_writable(target.parent, "another FILE")
     names = [
@@ -209,7 +201,7 @@ def import_runs(
     for file in files:
         if file.is_dir():
             raise UserError(f"{file} is a folder; python -m suites.results merge {file}")
-    return _take(files, _root(results, must_exist=False), replace)
+    return _take(files, results_folder(results, must_exist=False), replace)
 
 
 @app.command()
@@ -219,7 +211,7 @@ def merge(
     replace: Annotated[bool, typer.Option("--replace", help="Take theirs where both are.")] = False,
 ) -> int:
     """Take the runs of other results folders into this one, each verified first."""
-    root = _root(results, must_exist=False)
+    root = results_folder(results, must_exist=False)
     for folder in folders:
         if not folder.expanduser().is_dir():
             raise UserError(f"no folder {folder}; of a file: python -m suites.results import")

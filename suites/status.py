@@ -39,7 +39,7 @@ def main(
     from suites.engine.store import folder as store
 
     suite = get_suite(name)
-    root = (results or paths.LOCAL).expanduser().resolve()
+    root = paths.results_folder(results, must_exist=False)
     folders = store.run_folders(root, suite.name)
     if not folders:
         raise UserError(f"no runs of {name} in {root}; python -m suites.run {name} makes some")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdcf.errors import UserError
 from suites import paths
 from suites.engine.registry import SUITES, get_suite
 from suites.engine.store import folder as store
@@ -24,9 +23,7 @@ def by_setting(suite: str, results: Path | None) -> dict[str, list[Row]]:
     Raises:
         UserError: if `results` is given and is no folder.
     """
-    if results is not None and not results.expanduser().is_dir():
-        raise UserError(f"no results folder {results}")
-    return grouped(store.rows((results or paths.LOCAL).expanduser().resolve(), suite))
+    return grouped(store.rows(paths.results_folder(results), suite))
 
 
 def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
