@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stdcf.layers import STDCFConv3d, set_dilation
     from stdcf.memory import MemoryReport, StepMeter, measure_peak, predict_peak
     from stdcf.memory.savers import learn
+    from stdcf.stages.rates import param_groups
     from stdcf.stages.stage import Stage, full_size, itsl
     from stdcf.training.trainer import Trainer
 
@@ -28,6 +29,7 @@ _HOMES = {
     "itsl": "stdcf.stages.stage",
     "learn": "stdcf.memory.savers.learning",
     "measure_peak": "stdcf.memory.measure",
+    "param_groups": "stdcf.stages.rates",
     "predict_peak": "stdcf.memory.predict",
     "set_dilation": "stdcf.layers",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "itsl",
     "learn",
     "measure_peak",
+    "param_groups",
     "predict_peak",
     "set_dilation",
 ]

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # `suites/engine/catalog.py`, tests/data/sets/test_kth.py; none with a placeholder in it.
-PATH = re.compile(r"(?<![\w/.<-])((?:stdcf|suites|baselines|slurm|tests)/[\w/]+\.(?:py|toml|cpp|js))")
+PATH = re.compile(
+    r"(?<![\w/.<-])((?:stdcf|suites|baselines|slurm|tests)/[\w/]+\.(?:py|toml|cpp|js))"
+)
 # A file that the page tells its reader to write.
 WRITTEN_BY_THE_READER = {"baselines/layers/temporal_first.py"}
 

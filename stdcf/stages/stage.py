@@ -34,11 +34,15 @@ class Stage(BaseModel):
         epochs: passes over the training clips.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
         weight_decay: the optimiser's; None is its own default (0.01 for "adamw", else 0).
+        no_decay: what is not decayed, of "bias", "norm" and "atoms".
         fresh_optimizer: start with empty optimiser state; False goes on with the last stage's.
         lr: learning rate of the first epoch.
+        atom_lr: factor of the rate for spatial and temporal atoms; see `stdcf.param_groups`.
         warmup_epochs: the first epochs, in which the rate rises linearly to `lr`.
         schedule: "step" falls at the milestones; "cosine" falls from `lr` towards 0 at the end.
         milestones: epochs from which the rate is multiplied by `gamma` once more ("step" alone).
+        recalibrate: test a second time, with BatchNorm's statistics estimated anew on training
+            clips at the size, dilation and dropout of the test.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,13 +55,16 @@ class Stage(BaseModel):
     trains: tuple[Part, ...] = ALL_PARTS
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: NonNegativeFloat | None = None
+    no_decay: tuple[Literal["bias", "norm", "atoms"], ...] = ()
     fresh_optimizer: bool = True
     epochs: PositiveInt
     lr: PositiveFloat
+    atom_lr: PositiveFloat = 1.0
     warmup_epochs: NonNegativeInt = 0
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[PositiveInt, ...] = ()
     gamma: PositiveFloat = 0.1
+    recalibrate: bool = False
 
     @model_validator(mode="after")
     def _rates_fit(self) -> "Stage":

@@ -1,8 +1,8 @@
 """Runs a schedule: every stage, a checkpoint at least every epoch, resumable at any step."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -15,17 +15,20 @@ from stdcf.data.clips.loader import batches
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
+from stdcf.layers import set_dilation
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.memory.tracking.watch import CapWatch
 from stdcf.stages.apply import apply_stage
+from stdcf.stages.optimizers import make_optimizer, set_rate
 from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.evaluate import Accuracy, evaluate
 from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
+from stdcf.training.recalibrate import CLIPS, has_statistics, recalibrated
 from stdcf.training.step import Numerics
 
 
@@ -35,13 +38,6 @@ class NotFinite(ArithmeticError):
 
 class Stopped(Exception):
     """Training was asked to stop; its checkpoint is written."""
-
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": partial(torch.optim.SGD, momentum=0.9),
-}
 
 
 class Trainer:
@@ -95,7 +91,7 @@ class Trainer:
         self.history = History()
         self.stage_index = self.epoch = self.step = 0
         self.sums = Sums()
-        self.optimizer = self._new_optimizer()
+        self.optimizer = make_optimizer(self.model, self.stage)
         self._enter_stage()
 
     @property
@@ -127,7 +123,7 @@ class Trainer:
         apply_stage(self.model, self.stage)
         self.network = self.ranks.wrap(self.model)
         if self.stage.fresh_optimizer:
-            self.optimizer = self._new_optimizer()
+            self.optimizer = make_optimizer(self.model, self.stage)
         # Counted from the stage's first step, so that a resumed run measures the same one.
         steps_done = self.epoch * self._steps_per_epoch + self.step
         self.meter = StepMeter(
@@ -149,14 +145,6 @@ class Trainer:
             (n for n in range(1, last + 1) if n % self._steps_per_epoch < whole_batches), last
         )
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        # Over all parameters: a frozen one has no gradient, so it gets no state and does not move.
-        decay = self.stage.weight_decay
-        options = {} if decay is None else {"weight_decay": decay}
-        return OPTIMIZERS[self.stage.optimizer](
-            self.model.parameters(), lr=self.stage.lr, **options
-        )
-
     def _train_epoch(self) -> None:
         stage = self.stage
         order = np.random.default_rng([self.seed, self.stage_index, self.epoch]).permutation(
@@ -167,8 +155,7 @@ class Trainer:
             # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
             rank = [] if self.ranks.is_first else [self.ranks.rank]
             torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch, *rank))
-        for group in self.optimizer.param_groups:
-            group["lr"] = stage.lr_at(self.epoch)
+        set_rate(self.optimizer, stage.lr_at(self.epoch))
         self.model.train()
         steps = self._steps_per_epoch
         remaining = order[self.step * self.batch_size :]
@@ -259,8 +246,13 @@ class Trainer:
 
     def _test_stage(self) -> None:
         stage = self.stage
+        more: dict[str, float] = {}
         try:
             accuracy, batch_size = self._test(stage)
+            if stage.recalibrate and has_statistics(self.model):
+                again, _ = self._test(stage, recalibrate=True)
+                more["recalibrated_accuracy"] = again.clip
+                more["recalibrated_video_accuracy"] = again.video
         except FloatingPointError as error:
             raise NotFinite(f"{error} after stage {stage.name}") from error
         self.history.stages.append(
@@ -272,28 +264,48 @@ class Trainer:
                 "test_videos": accuracy.num_videos,
                 "video_top5": accuracy.video_top5,
                 "test_batch_size": batch_size,
+                **more,
             }
         )
         if self.ranks.is_first:
             save_checkpoint(self.folder / f"stage-{stage.name}.pt", self.model.state_dict())
 
-    def _test(self, stage: Stage) -> tuple[Accuracy, int]:
+    def _test(self, stage: Stage, *, recalibrate: bool = False) -> tuple[Accuracy, int]:
         """Accuracy, and in batches of how many clips it was tested.
 
         Each clip is scored on its own, so where a batch does not fit, smaller ones give the same.
         """
         batch_size = self.batch_size
+        name = f"{stage.name}-recalibrated" if recalibrate else stage.name
         while True:
             try:
-                with self.meter.test():
-                    return self._tested(stage, batch_size), batch_size
+                statistics = self._statistics(stage) if recalibrate else nullcontext()
+                with self.meter.test(), statistics:
+                    return self._tested(stage, batch_size, f"scores-{name}.pt"), batch_size
             except (CapExceeded, torch.OutOfMemoryError):
                 # Processes that wait for each other must not part ways.
                 if batch_size == 1 or self.ranks.size > 1:
                     raise
                 batch_size //= 2
 
-    def _tested(self, stage: Stage, batch_size: int) -> Accuracy:
+    def _statistics(self, stage: Stage) -> AbstractContextManager[None]:
+        """BatchNorm's statistics of training clips as the test sees its own."""
+        set_dilation(self.model, *stage.test_dilation)
+        # The same clips in every process, and in every batch size that a cap leaves for the test.
+        order = np.random.default_rng([self.seed, self.stage_index]).permutation(
+            len(self.data.train)
+        )[:CLIPS]
+        drawn = self.data.train.drawn(self.seed, self.stage_index, stage.epochs)
+        found = batches(
+            drawn,
+            self.batch_size,
+            order=order,
+            num_workers=self.num_workers,
+            on_broken=self._note_broken,
+        )
+        return recalibrated(self.model, (clip for clip, _, _ in found), self.numerics)
+
+    def _tested(self, stage: Stage, batch_size: int, scores_name: str) -> Accuracy:
         test = self.data.test
         if not isinstance(test, VideoViews):
             return evaluate(
@@ -318,7 +330,7 @@ class Trainer:
             test,
             stage.test_dilation,
             self.numerics,
-            scores_file=self.folder / f"scores-{stage.name}.pt",
+            scores_file=self.folder / scores_name,
             on_broken=self._note_broken,
             batch_size=batch_size,
             num_workers=self.num_workers,
@@ -373,7 +385,7 @@ class Trainer:
         self.history = History(**state["history"])
         self.model.load_state_dict(state["model"])
         if self.stage_index < len(self.stages):
-            self.optimizer = self._new_optimizer()
+            self.optimizer = make_optimizer(self.model, self.stage)
             self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_states"][self.ranks.rank].cpu())

@@ -134,11 +134,15 @@ class RunSpec(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"each stage needs a name of its own, not {', '.join(names)}")
         for before, stage in pairwise(stages):
-            if not stage.fresh_optimizer and stage.optimizer != before.optimizer:
-                raise ValueError(
-                    f"stage {stage.name} cannot go on with {before.name}'s {before.optimizer} "
-                    f"as {stage.optimizer}; set fresh_optimizer"
-                )
+            if stage.fresh_optimizer:
+                continue
+            for field in ("optimizer", "atom_lr", "weight_decay", "no_decay"):
+                old, new = getattr(before, field), getattr(stage, field)
+                if new != old:
+                    raise ValueError(
+                        f"stage {stage.name} goes on with {before.name}'s optimizer, so its "
+                        f"{field} cannot change from {old} to {new}; set fresh_optimizer"
+                    )
         return stages
 
     @property

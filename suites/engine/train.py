@@ -27,6 +27,8 @@ from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 
+# Of a stage that asks for it.
+RECALIBRATED = ("recalibrated_accuracy", "recalibrated_video_accuracy")
 CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5
 
@@ -122,6 +124,7 @@ def train(
         "reason": None,
         "accuracy": last["accuracy"],
         "video_accuracy": last["video_accuracy"],
+        **{name: last[name] for name in RECALIBRATED if name in last},
         "test_clips": last["test_clips"],
         "test_videos": last["test_videos"],
         "video_top5": last["video_top5"],

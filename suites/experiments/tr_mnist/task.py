@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from stdcf.complexity import count
 from stdcf.data.clips.clips import Clips
 from stdcf.layers.padding import triple
+from stdcf.stages.optimizers import OPTIMIZERS
 from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.step import Numerics
-from stdcf.training.trainer import OPTIMIZERS, NotFinite, Stopped
+from stdcf.training.trainer import NotFinite, Stopped
 from suites.engine.catalog import build_model
 from suites.engine.store.folder import RunFolder
 from suites.engine.train import open_data

@@ -1,0 +1,68 @@
+"""BatchNorm's statistics before a test: what they are, and that training goes on as before."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stdcf.stages.stage import itsl
+from stdcf.training.recalibrate import has_statistics, recalibrated
+from stdcf.training.step import Numerics
+from tests.training.test_trainer import LAYERS, make_trainer, numbers, weights
+
+CPU = Numerics(torch.device("cpu"), channels_last=False)
+
+
+def test_statistics_are_the_plain_average_of_batches_without_dropout() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm3d(2, momentum=0.3)
+    model = nn.Sequential(nn.Dropout(0.5), norm)
+    model.train()
+    model(torch.rand(2, 2, 2, 4, 4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batches = [torch.randint(0, 256, (3, 2, 2, 4, 4), dtype=torch.uint8) for _ in range(4)]
+    with recalibrated(model, batches, CPU):
+        assert not any(module.training for module in model.modules())
+        seen = [CPU.prepare(batch) for batch in batches]
+        mean = torch.stack([x.mean((0, 2, 3, 4)) for x in seen]).mean(0)
+        var = torch.stack([x.var((0, 2, 3, 4)) for x in seen]).mean(0)
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, var)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert norm.momentum == 0.3
+    assert all(module.training for module in model.modules())
+
+
+def test_an_error_leaves_the_model_as_it_was() -> None:
+    model = nn.Sequential(nn.BatchNorm3d(2))
+    before = model[0].running_var.clone()
+    with pytest.raises(ZeroDivisionError), recalibrated(model, [torch.rand(2, 2, 2, 4, 4)], CPU):
+        _ = 1 / 0
+    assert torch.equal(model[0].running_var, before)
+    assert model.training
+
+
+def test_networks_without_batch_norm_have_nothing_to_estimate() -> None:
+    assert not has_statistics(nn.Sequential(nn.GroupNorm(1, 2), nn.InstanceNorm3d(2)))
+    assert not has_statistics(nn.BatchNorm3d(2, track_running_stats=False))
+    assert has_statistics(nn.BatchNorm3d(2))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_training_is_the_same_with_and_without_it(tmp_path: Path, layer: str) -> None:
+    plain = itsl(1, epochs=2, lr=1e-2)
+    again = itsl(1, epochs=2, lr=1e-2, recalibrate=True)
+    first, second = (
+        make_trainer(tmp_path / "a", plain, layer),
+        make_trainer(tmp_path / "b", again, layer),
+    )
+    a, b = numbers(first.run()), numbers(second.run())
+    assert all(torch.equal(x, weights(second)[n]) for n, x in weights(first).items())
+    assert a["epochs"] == b["epochs"]
+    own = ("recalibrated_accuracy", "recalibrated_video_accuracy")
+    assert all(0 <= stage[name] <= 1 for stage in b["stages"] for name in own)
+    assert a["stages"] == [
+        {k: v for k, v in stage.items() if k not in own} for stage in b["stages"]
+    ]
