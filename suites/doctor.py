@@ -19,6 +19,9 @@ OPTIONAL = {
     "fvcore": "a second MAC count",
     "captum": "Grad-CAM",
     "submitit": "SLURM",
+    "pyarrow": "results as DataFrames, and a fast index of many runs",
+    "pylatexenc": "tables as LaTeX",
+    "jinja2": "the HTML page",
 }
 
 

@@ -20,16 +20,18 @@ def show(tables: Sequence["Table"], format_: str) -> None:
     Raises:
         UserError: for another.
     """
-    from suites.tables.latex import to_latex
-    from suites.tables.table import to_csv, to_json
-
     if format_ == "text":
         for table in tables:
             table.print()
     elif format_ == "md":
         typer.echo("\n".join(table.to_markdown() for table in tables), nl=False)
-    elif format_ in ("csv", "latex", "json"):
-        written = {"csv": to_csv, "latex": to_latex, "json": to_json}[format_](tables)
-        typer.echo(written, nl=False)
+    elif format_ == "latex":
+        from suites.tables.latex import to_latex
+
+        typer.echo(to_latex(tables), nl=False)
+    elif format_ in ("csv", "json"):
+        from suites.tables.table import to_csv, to_json
+
+        typer.echo({"csv": to_csv, "json": to_json}[format_](tables), nl=False)
     else:
         raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")

@@ -6,6 +6,9 @@ They need the package booktabs alone, and any engine: what is not ASCII is writt
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
+
+from pylatexenc.latexencode import get_builtin_uni2latex_dict
 
 from suites.tables.table import Table
 
@@ -17,78 +20,29 @@ _BEFORE = r"""% Paste any table environment below; your preamble needs \usepacka
 """
 _AFTER = "\\end{document}\n"
 
-_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    '"': "''",
+# Of the characters that pylatexenc knows, those that LaTeX has commands for without more packages.
+_RANGES = (range(0x20, 0x7F), range(0xA0, 0x180), range(0x391, 0x3CA), range(0x2010, 0x2045))
+_SYMBOLS = "€™↑↓↔⇐⇒⇔∀∂∃∆∇∈∉∏∑−∓∘∝∞∧∨∩∪∫∼≃≅≈≡≠≤≥≪≫⊂⊃⊆⊇⊕⊗⋅⋯⟨⟩⌈⌉⌊⌋ℓ"
+_NEEDS_PACKAGE = re.compile(
+    r"\\(?:k|[DT]H|[dt]h|DJ|dj|NG|ng|nument|quote\w+base|guil\w+|nobreakdash|backprime)(?![A-Za-z])"
+)
+# These it writes as letters with another accent.
+_WRONG = frozenset("ĦħŦŧĿŀ")
+_MATH = re.compile(r"\\ensuremath\{(.*)\}")
+
+_OURS = {
     "`": r"\`{}",
     # At the start of a line these would be read as an argument of \\ or \midrule.
-    "*": r"{*}",
-    "[": r"{[}",
-    "]": r"{]}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "÷": r"$\div$",
-    "−": r"$-$",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    "·": r"$\cdot$",
-    "…": r"\ldots{}",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "≈": r"$\approx$",
-    "≠": r"$\neq$",
-    "→": r"$\rightarrow$",
-    "←": r"$\leftarrow$",
-    "∞": r"$\infty$",
-    "√": r"$\surd$",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
-    "§": r"\S{}",
-    "ᵖ": r"$^{p}$",
-    "²": r"$^{2}$",
-    "³": r"$^{3}$",
-    "µ": r"$\mu$",
-    "°": r"$^{\circ}$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "λ": r"$\lambda$",
-    "μ": r"$\mu$",
-    "σ": r"$\sigma$",
-    "φ": r"$\varphi$",
-    "ψ": r"$\psi$",
-    "Δ": r"$\Delta$",
-    "Σ": r"$\Sigma$",
-    "\u00a0": "~",
-    "\u2009": r"\,",
-    "\u202f": r"\,",
-    "‘": "`",
-    "’": "'",
-    "“": "``",
-    "”": "''",
+    **{character: f"{{{character}}}" for character in "*[]"},
+    # These look the same with every LaTeX, also with one from before 2020.
+    **{"|": "$|$", "×": r"$\times$", "÷": r"$\div$", "·": r"$\cdot$", "√": r"$\surd$"},
+    **{"→": r"$\rightarrow$", "←": r"$\leftarrow$", "†": r"$\dagger$", "‡": r"$\ddagger$"},
+    **{"²": "$^{2}$", "³": "$^{3}$", "ᵖ": "$^{p}$", "°": r"$^{\circ}$", "µ": r"$\mu$"},
+    **{"…": r"\ldots{}", "§": r"\S{}", "‘": "`", "’": "'", "“": "``", "”": "''"},
+    **{"\u2009": r"\,", "\u202f": r"\,"},
 }
-_ACCENTS = {
-    "\u0300": r"\`",
-    "\u0301": r"\'",
-    "\u0302": r"\^",
-    "\u0303": r"\~",
-    "\u0308": r"\"",
-    "\u030a": r"\r",
-    "\u030c": r"\v",
-    "\u0327": r"\c",
-}
+_ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308", "`'^~=u.\"", strict=True))
+_ACCENTS |= dict(zip("\u030a\u030b\u030c\u0323\u0327\u0331", "rHvdcb", strict=True))
 
 # A minus is longer than a hyphen; two hyphens would become a dash.
 _MINUS = re.compile(r"^-(?=[\d.])")
@@ -134,15 +88,29 @@ def escape(text: str) -> str:
     return _HYPHEN.sub("-{}", written)
 
 
+@cache
 def _character(character: str) -> str:
-    if character in _CHARACTERS:
-        return _CHARACTERS[character]
-    if character.isascii():
-        return character if character.isprintable() else f"U+{ord(character):04X}"
     apart = unicodedata.normalize("NFD", character)
     if len(apart) == 2 and apart[0].isascii() and apart[1] in _ACCENTS:
-        return f"{_ACCENTS[apart[1]]}{{{apart[0]}}}"
-    return f"U+{ord(character):04X}"
+        return f"\\{_ACCENTS[apart[1]]}{{{apart[0]}}}"
+    if character.isascii() and character.isprintable():
+        return _commands().get(character, character)
+    return _commands().get(character) or f"U+{ord(character):04X}"
+
+
+@cache
+def _commands() -> dict[str, str]:
+    """Character -> what stands for it."""
+    known = {chr(code): latex for code, latex in get_builtin_uni2latex_dict().items()}
+    chosen = {chr(code) for codes in _RANGES for code in codes} | {*_SYMBOLS}
+    commands = {}
+    for character in (chosen & known.keys()) - _WRONG:
+        latex = _MATH.sub(r"$\1$", known[character])
+        # A command of letters takes in the letters after it.
+        is_open = re.search(r"\\[A-Za-z]+$", latex) is not None
+        if not _NEEDS_PACKAGE.search(latex):
+            commands[character] = latex + "{}" * is_open
+    return commands | _OURS
 
 
 def _line(cells: Sequence[str]) -> str:

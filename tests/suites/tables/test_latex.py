@@ -72,7 +72,13 @@ def test_any_text_is_ascii_and_parses(text: str) -> None:
         # Without the braces two hyphens are a dash.
         ("--amp", "-{}-amp"),
         ("---", "-{}-{}-"),
-        ("Łódź é", r"U+0141\'{o}d\'{z} \'{e}"),
+        ("Łódź é", r"\L{}\'{o}d\'{z} \'{e}"),
+        ("Øre naïve ß Ű ẽ", r"\O{}re na\"{i}ve \ss{} \H{U} \~{e}"),
+        ("‖x‖ ≪ λΓ €", r"$\Vert$x$\Vert$ $\ll$ $\lambda$$\Gamma$ \texteuro{}"),
+        # LaTeX has them in other encodings or packages alone, or not at all.
+        ("ą«Đ»ℝ漢", "U+0105U+00ABU+0110U+00BBU+211DU+6F22"),
+        # These pylatexenc gives the accents of other letters.
+        ("Ħŧ", "U+0126U+0167"),
         ("\\", r"\textbackslash{}"),
         ("[a] *", "{[}a{]} {*}"),
     ],
@@ -117,8 +123,11 @@ def test_packages_are_booktabs_and_the_pages_own() -> None:
 def test_it_compiles(tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on this machine; the strict parser above stands in")
+    letters = [chr(code) for code in range(0x20, 0x2FF0) if not escape(chr(code)).startswith("U+")]
+    assert len(letters) > 350
+    every_character = Table("all", ["a", "b"], [[letter, f"x{letter}y"] for letter in letters])
     many = [Table(f"Table {n}", ["a", "b"], [["x", "1"]]) for n in range(60)]
-    (tmp_path / "t.tex").write_text(to_latex([*tables(), *many]))
+    (tmp_path / "t.tex").write_text(to_latex([*tables(), every_character, *many]))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
