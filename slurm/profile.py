@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -15,9 +13,10 @@ from pydantic import (
 )
 
 from stdcf.errors import UserError
+from stdcf.frozen import Frozen
 
 
-class ClusterProfile(BaseModel):
+class ClusterProfile(Frozen):
     """How to ask one partition of a cluster for what jobs need.
 
     Attributes:
@@ -46,8 +45,6 @@ class ClusterProfile(BaseModel):
         sbatch: further options of sbatch.
         srun: further words for srun.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     partition: str | None = None
     account: str | None = None

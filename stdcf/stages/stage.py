@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -15,12 +14,14 @@ from pydantic import (
     model_validator,
 )
 
+from stdcf.frozen import Frozen
+
 Part = Literal["spatial", "temporal", "joint"]
 ALL_PARTS: tuple[Part, ...] = ("spatial", "temporal", "joint")
 Dilation = tuple[PositiveInt, PositiveInt]
 
 
-class Stage(BaseModel):
+class Stage(Frozen):
     """One stretch of training on clips of one size.
 
     Attributes:
@@ -45,7 +46,7 @@ class Stage(BaseModel):
             clips at the size, dilation and dropout of the test.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     temporal_stride: PositiveInt = 1

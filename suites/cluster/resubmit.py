@@ -66,7 +66,7 @@ def resubmit(
 def _changed(request: Request, options: Sequence[str]) -> Request:
     """With the user's changes to the profile."""
     given = parse_overrides(options)
-    profile = request.profile.model_copy(update=given)
+    profile = request.profile.changed(**given)
     resources = request.resources
     if "minutes" in given:
         resources = replace(resources, minutes=given["minutes"])

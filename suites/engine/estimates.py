@@ -112,11 +112,11 @@ class Estimates:
     def _stage_bytes(self, spec: RunSpec, stage: Stage, facts: ClipFacts, device: str) -> int:
         shape = (-(-spec.batch_size // spec.ranks), *facts.clip_shape)
         # Padding follows dilation, so that sizes stay, and memory with them.
-        plain = stage.model_copy(update={"dilation": (1, 1)})
+        plain = stage.changed(dilation=(1, 1))
         what = [device, shape, plain.clip_shape(shape), plain.trains, plain.optimizer]
         key = _key(spec, facts, *what, spec.amp, spec.savers)
         if key not in self._known:
-            alone = spec.model_copy(update={"stages": (plain,)})
+            alone = spec.changed(stages=(plain,))
             self._known[key] = predicted_peak(alone, shape, facts.classes, device)
         found: int = self._known[key]
         return found

@@ -43,9 +43,7 @@ def predict_cost(spec: RunSpec) -> Cost:
     assert published is not None, "only a run beside a published one has such a setting"
     assert published.counted_shape is not None, "a shape to count at belongs to it"
     classes, channels = published.num_classes, published.input_shape[1]
-    spec = spec.model_copy(
-        update={"model_options": {**spec.model_options, **published.model_options}}
-    )
+    spec = spec.as_published()
     with torch.random.fork_rng(devices=()):
         model = build_model(spec, classes, channels)
         found = count(model, published.counted_shape, fvcore=False)

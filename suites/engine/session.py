@@ -52,8 +52,7 @@ def _of_ranks(spec: RunSpec, request: Request) -> RunSpec:
         return spec
     if spec.batch_size % request.ranks:
         raise UserError(f"--ranks {request.ranks} must divide the batch of {spec.batch_size}")
-    own = {"ranks": request.ranks, "sync_batchnorm": request.sync_batchnorm}
-    return spec.model_copy(update=own)
+    return spec.changed(ranks=request.ranks, sync_batchnorm=request.sync_batchnorm)
 
 
 def _options_key(options: Mapping[str, Any]) -> str:
@@ -111,8 +110,7 @@ class Session:
             if key not in others:
                 others[key], more = self._prepare(spec.dataset_options)
                 notes += more
-            own = {"manifest": others[key], "base_manifest": base_manifest}
-            specs.append(spec.model_copy(update=own))
+            specs.append(spec.changed(manifest=others[key], base_manifest=base_manifest))
         for note in dict.fromkeys(notes):
             self.console.print(note, markup=False)
         return specs

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from stdcf.errors import UserError
+from stdcf.frozen import Frozen
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage
 
@@ -33,7 +33,7 @@ _TRAINING = ("train", "train_and_test", "stage_maps")
 NO_DATA = "none"
 
 
-class PublishedSetting(BaseModel):
+class PublishedSetting(Frozen):
     """The setting of the published memory figure, for which the peak is predicted beside the run's.
 
     Attributes:
@@ -41,8 +41,6 @@ class PublishedSetting(BaseModel):
         model_options: changes to the run's.
         counted_shape: of the clip whose multiply-accumulates are published; None: none are.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     num_classes: PositiveInt
@@ -52,7 +50,7 @@ class PublishedSetting(BaseModel):
     )
 
 
-class RunSpec(BaseModel):
+class RunSpec(Frozen):
     """All that determines one run's result: never a path, a host or an executor.
 
     Attributes:
@@ -73,8 +71,6 @@ class RunSpec(BaseModel):
             with the SHA-256 of the file (see `suites.engine.weights`); None: they are drawn.
         published: adds columns to the row and changes nothing else.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     task: str = "train"
@@ -102,9 +98,7 @@ class RunSpec(BaseModel):
     cap_bytes: PositiveInt | None = None
     ranks: PositiveInt = 1
     sync_batchnorm: bool = True
-    starts_from: (
-        Annotated[str, Field(pattern=r"^(imagenet|kinetics400(:[0-9a-f]{64})?)$")] | None
-    ) = None
+    starts_from: Annotated[str, Field(pattern=_ORIGIN)] | None = None
     published: PublishedSetting | None = None
 
     @model_validator(mode="before")
@@ -150,16 +144,16 @@ class RunSpec(BaseModel):
         """Whether it trains a classifier by its stages, whatever it does with it then."""
         return self.task in _TRAINING
 
+    def as_published(self) -> "RunSpec":
+        """With the model of the published setting."""
+        assert self.published is not None, "only a run beside a published one has such a setting"
+        return self.changed(model_options={**self.model_options, **self.published.model_options})
+
     @property
     def training_id(self) -> str:
         """The same for runs whose weights are the same after training, whatever is done then."""
-        aside: dict[str, Any] = {
-            "task": "train",
-            "options": {},
-            "published": None,
-            "epochs_override": None,
-        }
-        return self.model_copy(update=aside).run_id
+        aside: dict[str, Any] = {"options": {}, "published": None, "epochs_override": None}
+        return self.changed(task="train", **aside).run_id
 
     @property
     def run_id(self) -> str:

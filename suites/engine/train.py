@@ -175,11 +175,10 @@ def predictions(spec: RunSpec, data: VideoData) -> dict[str, Any]:
         row |= predict_cost(spec).as_fields()
     elif spec.published is not None:
         shape, classes = spec.published.input_shape, spec.published.num_classes
-        as_published = spec.model_copy(
-            update={"model_options": {**spec.model_options, **spec.published.model_options}}
-        )
         row["predicted_published_today_peak_bytes"] = predicted_peak(spec, shape, classes, "cuda")
-        row["predicted_published_peak_bytes"] = predicted_peak(as_published, shape, classes, "cuda")
+        row["predicted_published_peak_bytes"] = predicted_peak(
+            spec.as_published(), shape, classes, "cuda"
+        )
     return row
 
 

@@ -31,7 +31,7 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     for spec in specs:
         file = next(_candidates(spec, results), None) if spec.starts_from else None
         if file is not None:
-            spec = spec.model_copy(update={"starts_from": f"{spec.starts_from}:{_sha256(file)}"})
+            spec = spec.changed(starts_from=f"{spec.starts_from}:{_sha256(file)}")
         bound.append(spec)
     return bound
 
@@ -89,7 +89,7 @@ def _from_imagenet(
     from suites.engine.catalog import build_model
 
     options = {**spec.model_options, "pretrained": True if file is None else str(file)}
-    pretrained = spec.model_copy(update={"model_options": options})
+    pretrained = spec.changed(model_options=options)
     try:
         with torch.random.fork_rng(devices=()):
             return build_model(pretrained, num_classes, CHANNELS).state_dict()

@@ -64,7 +64,7 @@ def settings(request: Request) -> dict[str, Setting]:
         "e1": itsl(1, **fall(epochs)),
         "e1_compute": itsl(1, **fall(ITERATIONS * epochs)),
         "trains_atoms_s": tuple(
-            stage.model_copy(update={"trains": ("spatial",)}) if stage.name[0] == "s" else stage
+            stage.changed(trains=("spatial",)) if "spatial" in stage.trains else stage
             for stage in base
         ),
         "trains_joint": changed(base, trains=("joint",)),

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from stdcf.errors import UserError
+from stdcf.frozen import Frozen
 from stdcf.stages.stage import Dilation
 from stdcf.whole_file import whole_file
 from suites.engine.spec import parse_spec
@@ -24,7 +23,7 @@ _PREFIX = "stage-"
 _STREAMED = ("kinetics400", "something_v1", "something_v2")
 
 
-class Network(BaseModel):
+class Network(Frozen):
     """A checkpoint's network: all that is needed beside its weights.
 
     Attributes:
@@ -34,8 +33,6 @@ class Network(BaseModel):
         dataset, dataset_options: that it was trained on.
         classes: their names; None where the run did not keep them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str
     sha256: str

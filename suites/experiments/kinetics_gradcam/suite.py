@@ -98,7 +98,7 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
             options.pop("checkpoints", ()), options.get("networks", ()), strict=False
         ):
             video_networks.keep(Path(file), Network.model_validate(network), results)
-        bound.append(spec.model_copy(update={"options": options}))
+        bound.append(spec.changed(options=options))
     return bound
 
 

@@ -80,8 +80,7 @@ class Point:
         )["itsl"]
         if self.dilated:
             return stages
-        plain = {"dilation": (1, 1), "test_dilation": (1, 1)}
-        return tuple(stage.model_copy(update=plain) for stage in stages)
+        return tuple(stage.changed(dilation=(1, 1), test_dilation=(1, 1)) for stage in stages)
 
 
 def points() -> Iterator[Point]:

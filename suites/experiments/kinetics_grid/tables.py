@@ -128,7 +128,7 @@ class Predictor:
 
         peaks = []
         for stage in spec.stages:
-            plain = stage.model_copy(update={"dilation": (1, 1)})
+            plain = stage.changed(dilation=(1, 1))
             what = [plain.clip_shape(CLIP), plain.trains, spec.batch_size, spec.amp]
             key = f"{_network(spec)} {what}"
             if key not in self._peaks:

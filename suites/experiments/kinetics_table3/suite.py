@@ -99,10 +99,10 @@ def schedules(
         "warmup_epochs": int(epochs * WARMUP),
     }
     first, *later = itsl(iterations, epochs=epochs, lr=LR, beta=beta, gamma=gamma, **options)
-    change = {"epochs": later_epochs, "lr": LATER_LR, "warmup_epochs": 0}
+    change: dict[str, Any] = {"epochs": later_epochs, "lr": LATER_LR, "warmup_epochs": 0}
     return {
         "full": full_size(epochs=epochs, lr=LR, **options),
-        "itsl": (first, *(stage.model_copy(update=change) for stage in later)),
+        "itsl": (first, *(stage.changed(**change) for stage in later)),
     }
 
 

@@ -212,4 +212,4 @@ def draw(
 
 def changed(stages: Sequence[Stage], **changes: Any) -> tuple[Stage, ...]:
     """Every stage with these changes."""
-    return tuple(stage.model_copy(update=changes) for stage in stages)
+    return tuple(stage.changed(**changes) for stage in stages)

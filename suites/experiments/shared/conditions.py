@@ -6,8 +6,9 @@ A run trains one network and tests it under each of its conditions; see `conditi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import PositiveFloat
 
+from stdcf.frozen import Frozen
 from stdcf.stages.stage import Dilation, Stage, full_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
@@ -17,7 +18,7 @@ from suites.experiments.shared.kth import LAYERS, PROFILES
 from suites.reporting.figures import style
 
 
-class Condition(BaseModel):
+class Condition(Frozen):
     """One test.
 
     Attributes:
@@ -26,8 +27,6 @@ class Condition(BaseModel):
         tempo: how many times as fast the clips are played; 2 keeps every second frame.
         own_size: on clips as small as those of the training; else on full-size ones.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     dilation: Dilation

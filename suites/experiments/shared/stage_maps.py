@@ -28,14 +28,11 @@ def specs(
     Args:
         stages: names of those whose networks are looked at.
     """
-    changes = {
-        "suite": suite,
-        "task": "stage_maps",
-        "options": {"map": kind, "stages": list(stages)},
-        "published": None,
-    }
+    options = {"map": kind, "stages": list(stages)}
     return [
-        run.model_copy(update=changes) for run in kth.specs(request, manifest) if run.mode == "itsl"
+        run.changed(task="stage_maps", options=options, published=None)
+        for run in kth.specs(request, manifest, suite)
+        if run.mode == "itsl"
     ]
 
 

@@ -148,7 +148,7 @@ def bound(specs: Sequence[RunSpec], results: Any) -> list[RunSpec]:
     """With the weights that are there; in the quick profile without those that are not."""
     found = bind(specs, results)
     return [
-        spec.model_copy(update={"starts_from": None})
+        spec.changed(starts_from=None)
         if spec.starts_from == KINETICS and spec.profile == "quick"
         else spec
         for spec in found

@@ -271,3 +271,15 @@ def test_a_later_field_of_a_stage_changes_no_older_id() -> None:
     for own in ({"atom_lr": 10.0}, {"recalibrate": True}, {"no_decay": ("bias",)}):
         changed = {**BASE, "stages": [Stage(name="full", epochs=2, lr=1e-3, **own)]}
         assert RunSpec(**changed).run_id != RunSpec(**old).run_id
+
+
+def test_a_change_is_checked_as_a_new_spec_is() -> None:
+    assert SPEC.changed(seed=7) == SPEC.model_copy(update={"seed": 7})
+    for wrong in ({"seed": -1}, {"sead": 1}, {"starts_from": "imagenet:abc"}, {"stages": ()}):
+        with pytest.raises(ValidationError):
+            SPEC.changed(**wrong)
+    for origin in ("imagenet", "kinetics400", f"imagenet:{'0a' * 32}", f"kinetics400:{'b1' * 32}"):
+        bound = SPEC.changed(starts_from=origin)
+        assert parse_spec(bound.model_dump_json()) == bound
+    with pytest.raises(ValidationError):
+        SPEC.stages[0].changed(milestones=(9, 3))

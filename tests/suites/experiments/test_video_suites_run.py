@@ -4,6 +4,8 @@ Every row, with its own network; clips are small and rates low, since two steps 
 at the paper's rate may end in NaN. Predicted costs have tests of their own.
 """
 
+import hashlib
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 
 from stdcf.complexity import count
 from stdcf.data.tools.generate import Amount, generate
 from stdcf.training.checkpoint import load_checkpoint
 from suites.engine import train as execute
+from suites.engine import worker
 from suites.engine.request import make_request
 from suites.engine.session import Session
 from suites.engine.store.folder import RunFolder
@@ -92,6 +96,32 @@ def run(suite: Suite, root: Path, results: Path) -> tuple[dict[str, dict[str, An
             state = load_checkpoint(folder.path / f"stage-{stage.name}.pt")
             assert all(value.isfinite().all() for value in state.values())
     return rows, session
+
+
+def test_a_run_from_a_weights_file_of_ones_own_is_written_read_and_run(
+    small: None, root: Path, tmp_path: Path
+) -> None:
+    """The spec in the folder is all that a worker has."""
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "weights" / "resnet50-imagenet.pt"
+    torch.save(timm.create_model("resnet50").state_dict(), file)
+    suite = something_table4.SUITE
+    request = make_request(suite, "quick", None, epochs=1)
+    session = Session(suite, request, root / request.dataset, tmp_path)
+    (tsm,) = (spec for spec in session.specs if spec.model == "tsm_r50")
+    assert suite.bind is not None
+    (bound,) = suite.bind([tsm.changed(starts_from="imagenet")], tmp_path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert bound.starts_from == f"imagenet:{digest}"
+    folder = RunFolder.create(tmp_path, bound)
+    arguments = Namespace(
+        data_root=session.data_root, device="cpu", num_workers=0, claimed=True, rank=0
+    )
+    assert worker._run(folder, arguments, lambda: False) == 0  # type: ignore[arg-type]
+    row = folder.result()
+    assert row is not None
+    assert (row["status"], row["reason"]) == ("ok", None)
+    assert (row["starts_from"], row["started_from"]) == (bound.starts_from, f"weights/{file.name}")
 
 
 @pytest.mark.slow
