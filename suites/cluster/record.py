@@ -1,19 +1,20 @@
 """Which job a run was given, in its own folder: cluster.json, written before sbatch is called."""
 
-import json
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from suites.engine.store.folder import RunFolder
+from suites.engine.store.stored import CHECKED, read_stored, stored
 
 # Under the results folder: one folder an array.
 ARRAYS = ".cluster"
 REQUEST_FILE = "request.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class ClusterRecord:
     """The latest submission of a run.
 
@@ -42,18 +43,20 @@ class ClusterRecord:
 
 
 def read_record(folder: RunFolder) -> ClusterRecord | None:
-    """None of a run that was never submitted."""
-    try:
-        return ClusterRecord(**json.loads((folder.path / "cluster.json").read_text()))
-    except FileNotFoundError:
-        return None
+    """None of a run that was never submitted.
+
+    Raises:
+        UserError: if its file is damaged.
+    """
+    remedy = "delete the file when none of its jobs is in the queue"
+    return read_stored(folder.path / "cluster.json", ClusterRecord, remedy)
 
 
 def write_record(folder: RunFolder, record: ClusterRecord) -> None:
     """By rename, but not to the disk at once: a run that lost it would be submitted again."""
     path = folder.path / "cluster.json"
     temporary = path.with_name(".cluster.json.tmp")
-    temporary.write_text(json.dumps(asdict(record)) + "\n")
+    temporary.write_bytes(stored(record))
     temporary.replace(path)
 
 

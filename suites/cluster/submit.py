@@ -5,9 +5,11 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from slurm.launcher import Refused, SlurmLauncher
 from slurm.profile import ClusterProfile
@@ -17,12 +19,13 @@ from suites.cluster.code_version import snapshot
 from suites.cluster.job import RunOnCluster
 from suites.cluster.record import ARRAYS, REQUEST_FILE, new_record, write_record
 from suites.engine.store.folder import RunFolder
+from suites.engine.store.stored import CHECKED, read_stored, stored
 
 # More jobs than this are sent only when the user says so.
 MANY_JOBS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Request:
     """What a submission needs beside the run: kept with the array, to send a run of it again.
 
@@ -41,25 +44,20 @@ class Request:
     def write(self, folder: Path) -> None:
         """Into the array's folder, which is not there yet."""
         folder.mkdir(parents=True)
-        content = {**asdict(self), "profile": self.profile.model_dump()}
-        (folder / REQUEST_FILE).write_text(json.dumps(content, indent=1) + "\n")
+        (folder / REQUEST_FILE).write_bytes(stored(self))
 
     @classmethod
     def read(cls, folder: Path) -> "Request":
         """Of an array that was sent.
 
         Raises:
-            UserError: if its folder is gone.
+            UserError: if its folder is gone or its file is damaged.
         """
-        try:
-            content = json.loads((folder / REQUEST_FILE).read_text())
-        except FileNotFoundError as error:
-            raise UserError(
-                f"{folder} is gone; send the runs anew with suites.run --executor slurm"
-            ) from error
-        content["profile"] = ClusterProfile(**content["profile"])
-        content["resources"] = Resources(**content["resources"])
-        return cls(**content)
+        remedy = "send the runs anew with suites.run --executor slurm"
+        request = read_stored(folder / REQUEST_FILE, cls, remedy)
+        if request is None:
+            raise UserError(f"{folder} is gone; {remedy}")
+        return request
 
 
 @dataclass(frozen=True)

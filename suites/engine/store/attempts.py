@@ -6,19 +6,22 @@ It is the truth about preemptions and time limits, whatever the cluster remember
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from stdcf.whole_file import write_atomically
 from suites.engine.store.folder import RunFolder
+from suites.engine.store.stored import CHECKED, read_stored, stored
 
 RUNNING = "running"
 # How an attempt may end beside "ended", with a row.
 PREEMPTED, TIME_LIMIT, CANCELLED, LOST = "preempted", "time_limit", "cancelled", "lost"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Attempt:
     """One start of a job; a job that is put back into the queue starts again.
 
@@ -43,12 +46,13 @@ class Attempt:
 
 
 def attempts(folder: RunFolder) -> list[Attempt]:
-    """Every start of the run on a cluster, the latest last."""
-    try:
-        content = json.loads(_file(folder).read_text())
-    except FileNotFoundError:
-        return []
-    return [Attempt(**item) for item in content]
+    """Every start of the run on a cluster, the latest last.
+
+    Raises:
+        UserError: if its file is damaged.
+    """
+    remedy = "delete the file, and only its count of interruptions is lost"
+    return read_stored(_file(folder), list[Attempt], remedy) or []
 
 
 def begin(folder: RunFolder, attempt: Attempt) -> list[Attempt]:
@@ -108,7 +112,7 @@ def _ended(attempt: Attempt, how: str) -> Attempt:
 
 
 def _write(folder: RunFolder, found: list[Attempt]) -> list[Attempt]:
-    write_atomically(_file(folder), json.dumps([asdict(a) for a in found], indent=1) + "\n")
+    write_atomically(_file(folder), stored(found))
     return found
 
 
