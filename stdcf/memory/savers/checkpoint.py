@@ -1,122 +1,160 @@
 """Activation checkpointing by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils import checkpoint as torch_checkpoint
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from stdcf.errors import UserError
 from stdcf.memory.cuda.cuda_operators import operators_of_now
-from stdcf.memory.savers.packing import Packing, suspended
+from stdcf.memory.savers.blocks import blocks
+from stdcf.memory.savers.packing import Packing, is_suspended, suspended
+from stdcf.memory.savers.replay import FirstRun
 from stdcf.memory.savers.saver import Saver
+from stdcf.memory.savers.second_look import VALUES, looking_at, saves_fewer
 
 
 class Checkpoint(Saver):
     """Keeps each block's input alone and runs the block again in the backward pass (Chen et al.
     2016), by torch.utils.checkpoint.
 
-    Dropout draws the same masks again. Running statistics are updated by the first run alone: the
-    second one works on copies of them.
+    Dropout draws the same masks again, and so do Python's and NumPy's generators. The second run
+    finds buffers and small attributes of the block's modules (a counter, an average) as the first
+    one found them, and changes them no more, so they are updated once. That both runs save the same
+    is looked at on a sample in the first steps and then ever more rarely; where they do not, or a
+    block changes its input in place, it is an error that names the block.
+
+    Warns of blocks whose parts the model calls itself: of those nothing is saved.
     """
 
     name = "checkpoint"
 
+    def __init__(self) -> None:
+        self._passes: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+        self._secret: set[tuple[int, str]] = set()
+
     def forward(
         self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
     ) -> AbstractContextManager[object]:
-        return _checkpointed(list(blocks(model).values()), packing)
+        number = self._passes[model] = self._passes.get(model, 0) + 1
+        # The first three and every power of two: a state may not show at once.
+        look = number < 4 or number & (number - 1) == 0
+        return _Pass(packing, look, self._secret).around(model, first=number == 1)
 
 
-def blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that are checkpointed, by name.
+class _Pass:
+    """One forward pass."""
 
-    These are the composite members of every nn.Sequential and nn.ModuleList, and each nn.Sequential
-    of plain layers (a stem); nothing within a block is a block, and neither is a convolution layer
-    that is made of several.
-
-    Raises:
-        UserError: if there is none.
-    """
-    found = dict(_blocks(model, ""))
-    if not found:
-        raise UserError(
-            f"checkpoint finds no blocks in {type(model).__name__}: it takes the members of "
-            "nn.Sequential and nn.ModuleList that are made of several layers"
-        )
-    return found
-
-
-def _blocks(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    for name, child in module.named_children():
-        child_path = f"{path}.{name}" if path else name
-        if not _is_composite(child):
-            continue
-        row = isinstance(child, nn.Sequential | nn.ModuleList)
-        if row and any(_is_composite(grandchild) for grandchild in child.children()):
-            yield from _blocks(child, child_path)
-        elif isinstance(module, nn.Sequential | nn.ModuleList) or isinstance(child, nn.Sequential):
-            yield child_path, child
-        else:
-            yield from _blocks(child, child_path)
-
-
-def _is_composite(module: nn.Module) -> bool:
-    return any(True for _ in module.children()) and not callable(getattr(module, "parts", None))
-
-
-@contextmanager
-def _checkpointed(modules: list[nn.Module], packing: Packing) -> Iterator[None]:
-    """Within, each module's forward is checkpointed; the modules are left as they were."""
-    before = [module.__dict__.get("forward") for module in modules]
-    for module in modules:
-        module.forward = partial(_run, packing, module, module.forward)
-    try:
-        yield
-    finally:
-        for module, forward in zip(modules, before, strict=True):
-            if forward is None:
-                del module.__dict__["forward"]
-            else:
-                module.__dict__["forward"] = forward
-
-
-def _run(
-    packing: Packing, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
-    for value in tree_leaves((args, kwargs)):
-        if isinstance(value, Tensor):
-            packing.compute_from(value)
-
-    operators = operators_of_now()
+    def __init__(self, packing: Packing, look: bool, secret: set[tuple[int, str]]) -> None:
+        self._packing, self._look, self._secret = packing, look, secret
+        self._ran: set[int] = set()
 
     @contextmanager
-    def again() -> Iterator[None]:
-        with operators(), _copied_statistics(module):
-            yield
+    def around(self, model: nn.Module, first: bool) -> Iterator[None]:
+        """Within, each block's forward is checkpointed; the modules are left as they were."""
+        named = blocks(model)
+        modules = {id(block): (name, block) for name, block in reversed(named.items())}
+        before = {key: block.__dict__.get("forward") for key, (_, block) in modules.items()}
+        called: set[int] = set()
+        with _calls(called) if first else nullcontext():
+            for name, block in modules.values():
+                block.__dict__["forward"] = partial(self._run, name, block, block.forward)
+            try:
+                yield
+            finally:
+                for key, (_, block) in modules.items():
+                    if before[key] is None:
+                        del block.__dict__["forward"]
+                    else:
+                        block.__dict__["forward"] = before[key]
+        if not self._ran:
+            raise UserError(
+                f"checkpoint saves nothing in {type(model).__name__}: it calls none of its blocks "
+                f"({_few(list(named))}), but what is inside them; leave checkpoint out"
+            )
+        inside = [
+            name
+            for key, (name, block) in modules.items()
+            if key not in self._ran and any(id(part) in called for part in block.modules())
+        ]
+        if inside:
+            warnings.warn(
+                f"checkpoint saves nothing in {_few(inside)}: {type(model).__name__} calls what is "
+                "inside and not the block",
+                stacklevel=2,
+            )
 
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return suspended(), again()
+    def _run(
+        self, name: str, block: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        self._ran.add(id(block))
+        # Within another block, that one's second run is this one's as well.
+        if is_suspended() or not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        leaves, tree = tree_flatten((args, kwargs))
+        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        tensors = [leaves[place] for place in places]
+        versions = [tensor._version for tensor in tensors]
+        for place, tensor in zip(places, tensors, strict=True):
+            self._packing.compute_from(tensor)
+            # Only torch keeps it, which sees to its version.
+            leaves[place] = None
 
-    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+        def body(*given: Tensor) -> Any:
+            filled = list(leaves)
+            for place, tensor in zip(places, given, strict=True):
+                filled[place] = tensor
+            own_args, own_kwargs = tree_unflatten(filled, tree)
+            return forward(*own_args, **own_kwargs)
 
+        operators = operators_of_now()
+        first = FirstRun(block, self._secret, self._look)
 
-def _copied_statistics(block: nn.Module) -> AbstractContextManager[None]:
-    norms = [m for m in block.modules() if isinstance(m, _NormBase) and m.training]
-    return _with_copied_buffers(norms) if norms else nullcontext()
+        @contextmanager
+        def again() -> Iterator[None]:
+            with operators(), first.again():
+                yield
+            # torch ends a second run by an exception, once it has all that the first one saved.
+            if torch_checkpoint._enable_checkpoint_early_stop is not False:
+                raise saves_fewer(name)
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return suspended(), again()
+
+        with looking_at(name):
+            out = torch_checkpoint.checkpoint(
+                body,
+                *tensors,
+                use_reentrant=False,
+                context_fn=contexts,
+                determinism_check=VALUES if self._look else "default",
+            )
+        first.over()
+        if any(t._version != version for t, version in zip(tensors, versions, strict=True)):
+            raise UserError(
+                f"checkpoint cannot run block {name} again: it changes its input in place; make "
+                "its first operation one that does not (inplace=False), or leave checkpoint out"
+            )
+        return out
 
 
 @contextmanager
-def _with_copied_buffers(modules: Sequence[nn.Module]) -> Iterator[None]:
-    buffers = [(module._buffers, dict(module._buffers)) for module in modules]
-    for own, kept in buffers:
-        own.update({name: b if b is None else b.clone() for name, b in kept.items()})
+def _calls(called: set[int]) -> Iterator[None]:
+    """Within, the modules that are called."""
+    handle = register_module_forward_pre_hook(lambda module, _: called.add(id(module)))
     try:
         yield
     finally:
-        for own, kept in buffers:
-            own.update(kept)
+        handle.remove()
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
