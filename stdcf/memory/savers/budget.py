@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.registry import lookup_backend
+from torch._dynamo.exc import BackendCompilerFailed
+from torch.fx import GraphModule
 
 from stdcf.errors import UserError
 from stdcf.memory.savers.packing import Packing
+from stdcf.memory.savers.randomness import drawn_again_right, draws
 from stdcf.memory.savers.saver import Saver
 
 
@@ -20,6 +25,9 @@ class Budget(Saver):
     operators are not fused, and what the compiler splits into small operators may take more memory
     than the plain step. Dispatch-level trackers make a compiled model run plain, so it can be
     neither predicted nor held to a cap on CPU.
+
+    A graph that draws random numbers (dropout) is refused where this torch draws them anew in the
+    backward pass, as 2.14 does: a small graph is tried, once.
 
     Args:
         share: from 0 (keep the least) to 1 (no change).
@@ -43,14 +51,29 @@ class Budget(Saver):
     def forward(self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing) -> Iterator[None]:
         config = _config()
         if self._compiled is None or self._compiled[0] is not model:
-            backend = "inductor" if clip_BCTHW.is_cuda else "aot_eager_decomp_partition"
+            backend = partial(self._compile, clip_BCTHW.device.type)
             self._compiled = model, torch.compile(model.forward, backend=backend)
         model.forward = self._compiled[1]
         try:
             with config.patch(activation_memory_budget=self.share):
                 yield
+        except BackendCompilerFailed as error:
+            if isinstance(error.inner_exception, UserError):
+                raise error.inner_exception from None
+            raise
         finally:
             del model.__dict__["forward"]
+
+    def _compile(self, device: str, graph: GraphModule, inputs: list[Any]) -> Any:
+        name = "inductor" if device == "cuda" else "aot_eager_decomp_partition"
+        drawn = draws(graph, inputs)
+        if drawn and self.share < 1 and not drawn_again_right(name, device, self.share):
+            raise UserError(
+                f"budget: the model draws random numbers ({drawn[0]}), and torch "
+                f"{torch.__version__} draws others in its backward pass; checkpoint saves as much "
+                "and draws the same"
+            )
+        return lookup_backend(name)(graph, inputs)
 
 
 def _config() -> Any:
