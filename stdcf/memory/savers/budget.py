@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 
 from stdcf.errors import UserError
 from stdcf.memory.savers.packing import Packing
-from stdcf.memory.savers.randomness import drawn_again_right, draws
+from stdcf.memory.savers.randomness import Backend, drawn_again_right, draws
 from stdcf.memory.savers.saver import Saver
 
 
@@ -51,7 +51,11 @@ class Budget(Saver):
     def forward(self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing) -> Iterator[None]:
         config = _config()
         if self._compiled is None or self._compiled[0] is not model:
-            backend = partial(self._compile, clip_BCTHW.device.type)
+            device = clip_BCTHW.device.type
+            name = "inductor" if device == "cuda" else "aot_eager_decomp_partition"
+            # Tried here, for a compiler cannot be called within another's work.
+            right = self.share == 1 or drawn_again_right(name, device, self.share)
+            backend = partial(_compile, lookup_backend(name), right)
             self._compiled = model, torch.compile(model.forward, backend=backend)
         model.forward = self._compiled[1]
         try:
@@ -64,16 +68,16 @@ class Budget(Saver):
         finally:
             del model.__dict__["forward"]
 
-    def _compile(self, device: str, graph: GraphModule, inputs: list[Any]) -> Any:
-        name = "inductor" if device == "cuda" else "aot_eager_decomp_partition"
-        drawn = draws(graph, inputs)
-        if drawn and self.share < 1 and not drawn_again_right(name, device, self.share):
-            raise UserError(
-                f"budget: the model draws random numbers ({drawn[0]}), and torch "
-                f"{torch.__version__} draws others in its backward pass; checkpoint saves as much "
-                "and draws the same"
-            )
-        return lookup_backend(name)(graph, inputs)
+
+def _compile(backend: Backend, draws_right: bool, graph: GraphModule, inputs: list[Any]) -> Any:
+    drawn = [] if draws_right else draws(graph, inputs)
+    if drawn:
+        raise UserError(
+            f"budget: the model draws random numbers ({drawn[0]}), and torch "
+            f"{torch.__version__} draws others in its backward pass; checkpoint saves as much "
+            "and draws the same"
+        )
+    return backend(graph, inputs)
 
 
 def _config() -> Any:
