@@ -22,9 +22,9 @@ Results = Annotated[
     Path | None,
     typer.Option(help="Folder of runs; default results/local.", show_default=False),
 ]
-SuiteName = Annotated[str | None, typer.Option("--suite", help="Of this suite alone.")]
-SettingName = Annotated[str | None, typer.Option("--setting", help="Of this setting alone.")]
-Status = Annotated[str | None, typer.Option(help="With this status alone, such as ok or nan.")]
+SuiteName = Annotated[str | None, typer.Option("--suite", help="Only of this suite.")]
+SettingName = Annotated[str | None, typer.Option("--setting", help="Only of this setting.")]
+Status = Annotated[str | None, typer.Option(help="Only with this status, such as ok or nan.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -117,7 +117,7 @@ def _one(root: Path, run_id: str) -> dict[str, Any]:
         raise UserError(f"no run {run_id!r} here; python -m suites.results list shows them")
     if len({row["run_id"] for row in found}) > 1:
         ids = ", ".join(sorted(row["run_id"] for row in found)[:5])
-        raise UserError(f"{run_id!r} begins {len(found)} ids, such as {ids}; write more of it")
+        raise UserError(f"{run_id!r} begins {len(found)} ids, such as {ids}; give more of the id")
     return found[0]
 
 
@@ -145,7 +145,7 @@ def rm(
         raise UserError(f"{shipped[0]} is shipped with the repository; git rm removes it")
     folders = [Path(row["folder"]) for row in rows if not row["shipped"]]
     if not folders:
-        raise UserError("no run fits; python -m suites.results list shows them")
+        raise UserError("no run matches; python -m suites.results list shows them")
     if not yes:
         _confirm(f"remove {len(folders)} runs from {root}?")
     running = remove(folders)
@@ -159,7 +159,7 @@ def _confirm(question: str) -> None:
     import sys
 
     if not sys.stdin.isatty():
-        raise UserError(f"{question} --yes says so")
+        raise UserError(f"{question} confirm with --yes")
     typer.confirm(question, abort=True)
 
 
@@ -185,7 +185,7 @@ def export_runs(
         if setting in (None, name.split("/")[1]) and status in (None, row["status"])
     ]
     if not names:
-        raise UserError(f"no ended run fits in {root}; python -m suites.results list shows them")
+        raise UserError(f"no ended run matches in {root}; python -m suites.results list shows them")
     count = write_archive(root, names, target)
     typer.echo(f"{count} runs in {file} ({target.stat().st_size / 2**10:,.0f} KiB)")
     return 0
@@ -214,7 +214,7 @@ def merge(
     root = results_folder(results, must_exist=False)
     for folder in folders:
         if not folder.expanduser().is_dir():
-            raise UserError(f"no folder {folder}; of a file: python -m suites.results import")
+            raise UserError(f"no folder {folder}; python -m suites.results import reads a file")
         if folder.expanduser().resolve() == root:
             raise UserError(f"{folder} is the folder to merge into; --results chooses another")
     return _take(folders, root, replace)

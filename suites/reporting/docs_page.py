@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from stdcf.errors import UserError
@@ -48,17 +50,15 @@ def is_current(path: Path) -> str | None:
         written = target.read_text(encoding="utf-8")
     except OSError:
         return f"{path} is not there; {remedy}"
-    wanted = _content(target, _settings()).splitlines()
-    for number, (line, other) in enumerate(zip(wanted, written.splitlines(), strict=False), 1):
+    wanted = _content(target, _settings())
+    lines = zip_longest(wanted.splitlines(), written.splitlines())
+    for number, (line, other) in enumerate(lines, 1):
         if line != other:
-            return f"{path} is out of date at line {number}: {line[:120]!r}; {remedy}"
-    if len(wanted) != len(written.splitlines()):
-        return f"{path} is out of date at its end; {remedy}"
-    for line in wanted:
-        if line.startswith("!["):
-            figure = line[line.rindex("(") + 1 : -1]
-            if not (target.parent / figure).is_file():
-                return f"{path} shows {figure}, which is not there; {remedy}"
+            shown = other if line is None else line
+            return f"{path} is out of date at line {number}: {shown!r:.120}; {remedy}"
+    for figure in re.findall(r"^!\[.*\((.*)\)$", wanted, re.MULTILINE):
+        if not (target.parent / figure).is_file():
+            return f"{path} shows {figure}, which is not there; {remedy}"
     return None
 
 

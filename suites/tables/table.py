@@ -6,8 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,39 +156,9 @@ def to_csv(tables: Iterable[Table]) -> str:
     return "\n".join(table.to_csv() for table in tables)
 
 
-def from_csv(text: str) -> list[Table]:
-    """The tables of `to_csv`; one without rows and notes has lost its title."""
-    lines = csv.reader(io.StringIO(text))
-    blocks = [list(block) for filled, block in groupby(lines, key=bool) if filled]
-    tables: list[Table] = []
-    for header, *rows in blocks:
-        title = rows[0][0] if rows else ""
-        body = [row[1:] for row in rows]
-        last = tables[-1] if tables else None
-        if header == ["table", "note"] and last and (title == last.title or not last.rows):
-            tables[-1] = Table(title, last.columns, last.rows, [row[0] for row in body])
-        else:
-            tables.append(Table(title, header[1:], body))
-    return tables
-
-
 def to_json(tables: Iterable[Table]) -> str:
     """Several tables as a list of objects."""
     return "[" + ",\n".join(table.to_json() for table in tables) + "]\n"
-
-
-def from_json(text: str) -> list[Table]:
-    """The tables of `to_json`."""
-    found: list[dict[str, Any]] = json.loads(text)
-    return [
-        Table(
-            table["title"],
-            table["columns"],
-            [[row[column] for column in table["columns"]] for row in table["rows"]],
-            table["notes"],
-        )
-        for table in found
-    ]
 
 
 def _is_terminal() -> bool:

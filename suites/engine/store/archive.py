@@ -28,7 +28,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _MOST_RUNS = 200_000
 _LARGEST_MANIFEST = 2**27
 _LARGEST_WHOLE = 2**34
-# No part begins with a dot, so none leads elsewhere.
+# No part begins with a dot, so no name leads out of the folder.
 _NAME = re.compile(r"(?:[\w=,+-][\w.=,+-]*/){3}[\w.]+")
 
 
@@ -38,7 +38,7 @@ def write_archive(results: Path, runs: Iterable[str], file: Path) -> int:
     The same runs give the same bytes.
 
     Raises:
-        UserError: for a name that is no tar's, or a file larger than a run's may be.
+        UserError: if the name does not end as a tar's, or a file is larger than a run's may be.
     """
     if not file.name.endswith(SUFFIXES):
         raise UserError(f"{file.name} must end in {', '.join(SUFFIXES)}")
@@ -65,7 +65,7 @@ def write_archive(results: Path, runs: Iterable[str], file: Path) -> int:
 def _content(results: Path, path: str) -> bytes:
     file = results / path
     if file.stat().st_size > FILES[file.name]:
-        raise UserError(f"{file} is larger than {FILES[file.name]} bytes; no run's is")
+        raise UserError(f"{file} is larger than {FILES[file.name]} bytes, a run's limit")
     return file.read_bytes()
 
 
@@ -94,7 +94,7 @@ def read_archive(file: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """("suite/setting/run", file name -> content) of every run, each file against its hash.
 
     Raises:
-        UserError: if it is no archive of runs, is damaged, or holds anything else.
+        UserError: if it is not an archive of runs, is damaged, or holds anything else.
     """
     try:
         with tarfile.open(file, "r|*") as tar:
@@ -116,12 +116,12 @@ def _runs(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
             missing = set(hashes)
             continue
         if member.name not in missing or not member.isreg():
-            raise UserError(f"{member.name!r:.80} is not in the archive's manifest, or no file")
+            raise UserError(f"{member.name!r:.80} is not a file that the archive's manifest lists")
         own, _, name = member.name.rpartition("/")
         content = _read(tar, member, FILES[name])
         total += len(content)
         if total > _LARGEST_WHOLE:
-            raise UserError(f"more than {_LARGEST_WHOLE} bytes in all; no set of runs has so many")
+            raise UserError(f"it holds more than {_LARGEST_WHOLE} bytes; export fewer runs")
         if hashlib.sha256(content).hexdigest() != hashes[member.name]:
             raise UserError(f"{member.name} does not have the hash of the manifest; export again")
         missing.discard(member.name)
@@ -131,7 +131,7 @@ def _runs(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
         run = own
         files[name] = content
     if hashes is None:
-        raise UserError("it is empty; make it with suites.results export")
+        raise UserError("it is empty; suites.results export makes one")
     if missing:
         raise UserError(f"{len(missing)} files of the manifest are missing, {min(missing)} first")
     if files:
@@ -140,7 +140,7 @@ def _runs(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def _hashes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, str]:
     if member.name != MANIFEST or not member.isreg():
-        raise UserError(f"it does not begin with {MANIFEST}; make it with suites.results export")
+        raise UserError(f"it does not begin with {MANIFEST}; suites.results export makes one")
     text = _read(tar, member, _LARGEST_MANIFEST)
     try:
         manifest: Any = json.loads(text)
@@ -150,10 +150,10 @@ def _hashes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, str]:
     if found != FORMAT:
         raise UserError(f"format {found!r:.20}, and this code reads {FORMAT}; update it")
     if not isinstance(hashes, dict) or len(hashes) > _MOST_RUNS * len(FILES):
-        raise UserError(f"{MANIFEST} names no files, or too many")
+        raise UserError(f"{MANIFEST} lists no files, or too many")
     for path, hexadecimal in hashes.items():
         if not _NAME.fullmatch(path) or path.rpartition("/")[2] not in FILES:
-            raise UserError(f"{path!r:.80} is no file of a run; there are {', '.join(FILES)}")
+            raise UserError(f"{path!r:.80} is not a file of a run; there are {', '.join(FILES)}")
         if not isinstance(hexadecimal, str):
             raise UserError(f"{MANIFEST} has no hash of {path}")
     return hashes

@@ -170,7 +170,7 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
     their own manifest.
 
     Raises:
-        UserError: naming a result.json that is none.
+        UserError: naming a result.json that is not a row.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for root, shipped in ((paths.SHIPPED, True), (results, False)):
@@ -195,7 +195,7 @@ def remove(folders: Sequence[Path]) -> list[Path]:
     """
     running = []
     for folder in folders:
-        # Too high for a run's folder, so that nobody takes it for one.
+        # Above the level of runs, so that nobody takes it for one.
         doomed = folder.parents[2] / f".removed-{os.getpid()}"
         try:
             with RunFolder(folder).claim():

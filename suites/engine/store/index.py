@@ -46,7 +46,7 @@ def read_rows(root: Path, suite: str | None = None) -> dict[str, Row]:
     """Path under `root` ("suite/setting/run") -> row of every ended run, sorted by path.
 
     Raises:
-        UserError: naming a result.json that is none.
+        UserError: naming a result.json that is not a row.
     """
     stamps = dict(_scan(root, suite))
     file = root / INDEX_NAME
@@ -87,7 +87,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _read(folder: Path) -> Row | None:
-    """The row in a run's folder; None if it was removed meanwhile, or is no run."""
+    """The row in a run's folder; None if it was removed meanwhile, or has no spec."""
     file = folder / "result.json"
     try:
         text = file.read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def _read(folder: Path) -> Row | None:
             raise ValueError(f"it lacks {', '.join(missing)}")
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{file} is no row ({error}); delete its folder, and suites.run does the run again"
+            f"{file} is not a row ({error}); delete its folder, and suites.run does the run again"
         ) from error
     assert isinstance(row, dict)
     return row

@@ -45,7 +45,7 @@ def runs_in(source: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             path = folder / name
             if path.is_file():
                 if path.stat().st_size > most:
-                    raise UserError(f"{path} is larger than {most} bytes; no run's is")
+                    raise UserError(f"{path} is larger than {most} bytes, a run's limit")
                 files[name] = path.read_bytes()
         yield str(folder.relative_to(source)), files
 
@@ -114,7 +114,7 @@ def install(run: Run, results: Path, *, replace: bool = False) -> str:
 
 
 def _move_in(run: Run, destination: Path, results: Path) -> None:
-    # Too high for a run's folder, so that nobody takes it for one.
+    # Above the level of runs, so that nobody takes it for one.
     staging = results / f".incoming-{os.getpid()}"
     try:
         staging.mkdir(parents=True, exist_ok=True)
@@ -131,9 +131,9 @@ def _json_object(content: bytes, name: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no JSON ({error})") from error
+        raise UserError(f"{name} is not JSON ({error})") from error
     if not isinstance(found, dict):
-        raise UserError(f"{name} is no object")
+        raise UserError(f"{name} is not a JSON object")
     return found
 
 
@@ -141,7 +141,7 @@ def _text(content: bytes, name: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} is no UTF-8 text") from error
+        raise UserError(f"{name} is not UTF-8 text") from error
 
 
 def _check_row(spec: RunSpec, row: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def _check_row(spec: RunSpec, row: Mapping[str, Any]) -> None:
                 f"its row has {field} {row.get(field)!r:.40}, its spec {getattr(spec, field)!r:.40}"
             )
     if not re.fullmatch("[a-z_]+", str(row.get("status"))):
-        raise UserError(f"status {row.get('status')!r:.40} is none")
+        raise UserError(f"its row has no valid status: {row.get('status')!r:.40}")
     for field in ("finished", "device", "commit"):
         if not isinstance(row.get(field), str):
             raise UserError(f"its row has no {field}")
@@ -174,7 +174,7 @@ def version_of(spec: Json) -> int:
     """The schema version of a spec.json; the first specs did not say it.
 
     Raises:
-        UserError: if it is no version.
+        UserError: if it is not a version.
     """
     version = spec.get("schema_version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
@@ -191,11 +191,11 @@ def migrate(spec: Json, row: Json | None) -> tuple[Json, Json | None]:
     version = version_of(spec)
     if version > CURRENT:
         raise UserError(
-            f"written under schema {version}, and this code knows none after {CURRENT}; update it"
+            f"written under schema {version}, and this code knows {CURRENT}; update the code"
         )
     while version < CURRENT:
         if version not in MIGRATIONS:
-            raise UserError(f"written under schema {version}, from which there is no way to now")
+            raise UserError(f"written under schema {version}, which this code cannot read")
         spec, row = MIGRATIONS[version](spec, row)
         version += 1
         spec = {**spec, "schema_version": version}

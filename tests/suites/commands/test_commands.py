@@ -16,7 +16,7 @@ from suites.engine.suite import Request
 from suites.experiments.shared import kth
 from suites.paths import REPOSITORY
 from suites.reporting.figures.common import COMMON
-from suites.tables.table import from_csv, from_json
+from tests.suites.tables.read_back import from_csv, from_json
 
 COMMANDS = ("run", "report", "plot", "results", "status", "doctor", "data", "plan")
 

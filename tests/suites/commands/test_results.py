@@ -142,18 +142,18 @@ Change = Callable[[Path], object]
         (lambda f: change(f, run_id="0" * 12), "its row is of run"),
         (lambda f: change(f, seed=77), "its row has seed 77"),
         (lambda f: change(f, manifest="cd"), "its row has manifest 'cd'"),
-        (lambda f: change(f, status=["ok"]), "is none"),
+        (lambda f: change(f, status=["ok"]), "no valid status"),
         (lambda f: change(f, finished=None), "no finished"),
-        (lambda f: (f / "result.json").write_text("[]"), "result.json is no object"),
-        (lambda f: (f / "result.json").write_text("[" * 100_000), "result.json is no JSON"),
-        (lambda f: (f / "result.json").write_bytes(b"\xff"), "result.json is no UTF-8"),
-        (lambda f: (f / "log.txt").write_bytes(b"\xff"), "log.txt is no UTF-8"),
+        (lambda f: (f / "result.json").write_text("[]"), "result.json is not a JSON object"),
+        (lambda f: (f / "result.json").write_text("[" * 100_000), "result.json is not JSON"),
+        (lambda f: (f / "result.json").write_bytes(b"\xff"), "result.json is not UTF-8"),
+        (lambda f: (f / "log.txt").write_bytes(b"\xff"), "log.txt is not UTF-8"),
         (lambda f: edit_spec(f, batch_size=8), "its spec is of run"),
         (lambda f: edit_spec(f, batch_size=-1), "batch_size"),
         (lambda f: edit_spec(f, surprise=1), "surprise"),
-        (lambda f: edit_spec(f, schema_version=99), "knows none after"),
+        (lambda f: edit_spec(f, schema_version=99), "written under schema 99"),
         (lambda f: edit_spec(f, schema_version="1"), "schema_version must be a number"),
-        (lambda f: (f / "spec.json").write_text(""), "spec.json is no JSON"),
+        (lambda f: (f / "spec.json").write_text(""), "spec.json is not JSON"),
     ],
 )
 def test_a_run_that_does_not_fit_stops_everything(
@@ -214,7 +214,7 @@ def test_list_and_show(call: Any, theirs: Path) -> None:
     assert shown["spec"] == json.loads((theirs / name / "spec.json").read_text())
     assert shown["last_epochs"] == (theirs / name / "curves.csv").read_text().splitlines()[-3:]
     assert "no run 'zz'" in call(results, "show", "zz", *where)[2]
-    assert "write more of it" in call(results, "show", "", *where)[2]
+    assert "give more of the id" in call(results, "show", "", *where)[2]
 
 
 def test_removing(call: Any, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_removing(call: Any, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> N
     name, row = next(iter(rows.items()))
     # Nobody is there to be asked.
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert "--yes says so" in call(results, "rm", row["run_id"], *where)[2]
+    assert "confirm with --yes" in call(results, "rm", row["run_id"], *where)[2]
     assert read_rows(theirs) == rows
     assert call(results, "rm", row["run_id"], *where, "--yes")[1] == "removed 1 runs\n"
     assert not (theirs / name).exists()
@@ -243,6 +243,6 @@ def test_shipped_runs_are_not_removed(
     row = next(iter(read_rows(theirs).values()))
     where = ("--results", tmp_path / "ours", "--yes")
     assert "git rm removes it" in call(results, "rm", row["run_id"], *where)[2]
-    assert "no run fits" in call(results, "rm", "--suite", "kth_table2", *where)[2]
+    assert "no run matches" in call(results, "rm", "--suite", "kth_table2", *where)[2]
     assert len(read_rows(theirs)) == COUNT
     assert call(results, "list", "--results", tmp_path / "ours")[1].count(" † ") == COUNT + 1

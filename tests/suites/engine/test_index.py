@@ -158,7 +158,9 @@ def test_rows_need_neither_pyarrow_nor_a_folder_to_write(
 def test_a_row_that_is_none_is_named(results: Path, text: str) -> None:
     name = next(iter(read_rows(results)))
     (results / name / "result.json").write_text(text)
-    with pytest.raises(UserError, match=r"result\.json is no row \(.*\); delete its folder") as e:
+    with pytest.raises(
+        UserError, match=r"result\.json is not a row \(.*\); delete its folder"
+    ) as e:
         read_rows(results)
     assert name in str(e.value)
 

@@ -50,7 +50,7 @@ def test_a_run_of_an_older_schema_is_migrated(
     ours = tmp_path / "ours"
     code, _, err = call(results, "merge", theirs, "--results", ours)
     assert code == 2
-    assert "written under schema 0, from which there is no way to now" in err
+    assert "written under schema 0, which this code cannot read" in err
     monkeypatch.setitem(migrations.MIGRATIONS, 0, first_schema)
     code, out, err = call(results, "merge", theirs, "--results", ours)
     assert (code, out, err) == (0, f"{COUNT} new; in {ours}\n", "")
@@ -73,7 +73,7 @@ def test_migrations_run_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     assert migrations.migrate({"path": ""}, None) == ({"path": "abc", "schema_version": 4}, None)
     spec = {"path": "", "schema_version": 3}
     assert migrations.migrate(spec, None)[0]["path"] == "c"
-    with pytest.raises(UserError, match="schema 5, and this code knows none after 4"):
+    with pytest.raises(UserError, match="schema 5, and this code knows 4"):
         migrations.migrate({"schema_version": 5}, None)
 
 

@@ -58,7 +58,8 @@ def test_it_is_out_of_date_when_a_run_or_the_page_changes(
     assert code == 1
     assert f"python -m suites.report --docs {page}" in out
     page.write_text(written + "more\n", encoding="utf-8")
-    assert "out of date at its end" in str(is_current(page))
+    after_the_end = len(written.splitlines()) + 1
+    assert f"out of date at line {after_the_end}: 'more'" in str(is_current(page))
     page.write_text(written, encoding="utf-8")
     figure = next((tmp_path / "figures").rglob("stage_memory.svg"))
     figure.rename(figure.with_suffix(".gone"))

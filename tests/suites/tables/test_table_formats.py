@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from suites.tables.table import Cell, Table, from_csv, from_json, to_csv, to_json
+from suites.tables.table import Cell, Table, to_csv, to_json
 from suites.tables.text import text_lines
+from tests.suites.tables.read_back import from_csv, from_json
 
 TABLES = [
     Table("T", ["a", "b"], [["x|y", '1,"2"'], ["–", "± 3"]], ["a note", "another, one"]),
