@@ -1,13 +1,15 @@
 """Numbers as table cells; what is not there says why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from suites.engine.suite import Row
 from suites.reporting.stats import Estimate, estimate
 
 NOT_RUN = "not run"
 MIB = 2**20
+# A field of a row, or what reads a number from one that holds several.
+Value = str | Callable[[Row], float]
 
 
 def mib(n_bytes: float | None) -> str:
@@ -33,12 +35,21 @@ def with_interval(found: Estimate, digits: int = 2, sign: bool = False) -> str:
     return text if found.half_width is None else f"{text} ± {found.half_width:.{digits}f}"
 
 
-def percent(rows: Sequence[Row], column: str = "accuracy") -> str:
+def value_in(row: Row, value: Value) -> float:
+    """A row's number."""
+    found: float = row[value] if isinstance(value, str) else value(row)
+    return found
+
+
+def percent(rows: Sequence[Row], value: Value = "accuracy") -> str:
     """Mean ± interval of a fraction over the seeds that are ok, in %; else why there is none."""
-    values = [100 * row[column] for row in rows if row["status"] == "ok"]
-    if not values:
-        return statuses(rows)
-    return with_interval(estimate(values))
+    values = [100 * value_in(row, value) for row in rows if row["status"] == "ok"]
+    return with_interval(estimate(values)) if values else statuses(rows)
+
+
+def shipped_mark(rows: Sequence[Row]) -> str:
+    """† for rows of which one is shipped with the repository."""
+    return " †" if any(row["shipped"] for row in rows) else ""
 
 
 def statuses(rows: Sequence[Row]) -> str:
@@ -51,16 +62,32 @@ def statuses(rows: Sequence[Row]) -> str:
     return ", ".join(f"{n} {status}" for status, n in counts.most_common())
 
 
-def paired_difference(a: Sequence[Row], b: Sequence[Row]) -> Estimate | None:
-    """a − b in points of accuracy over the seeds that both have; None if there is none."""
-    points = paired_points(a, b)
+def paired_difference(
+    a: Sequence[Row],
+    b: Sequence[Row],
+    value: Value = "accuracy",
+    base_value: Value | None = None,
+    scale: float = 100,
+) -> Estimate | None:
+    """a − b over the seeds that both have, as `paired_points`; None if there is none."""
+    points = paired_points(a, b, value, base_value, scale)
     return estimate(points) if points else None
 
 
-def paired_points(a: Sequence[Row], b: Sequence[Row]) -> list[float]:
-    """a − b in points of accuracy, for each seed that both have."""
+def paired_points(
+    a: Sequence[Row],
+    b: Sequence[Row],
+    value: Value = "accuracy",
+    base_value: Value | None = None,
+    scale: float = 100,
+) -> list[float]:
+    """a − b times `scale` for each seed that both have: of fractions in points.
+
+    Args:
+        base_value: what is read of b; None: the same as of a.
+    """
     first, second = (
-        {row["seed"]: row["accuracy"] for row in rows if row["status"] == "ok"} for rows in (a, b)
+        {row["seed"]: value_in(row, read) for row in rows if row["status"] == "ok"}
+        for rows, read in ((a, value), (b, value if base_value is None else base_value))
     )
-    shared = sorted(first.keys() & second.keys())
-    return [100 * (first[s] - second[s]) for s in shared]
+    return [scale * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]

@@ -1,15 +1,15 @@
 """Table 1 as text: accuracy across both gaps without and with dilated atoms, beside the paper's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from suites.engine.suite import Row
-from suites.experiments.shared.conditions import layers_of, under
-from suites.reporting import cells
-from suites.reporting.figures.style import layer_name
+from suites.experiments.shared.conditions import layers_of, tested
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
-from suites.reporting.stats import paired
+from suites.reporting.stats import estimate
 from suites.tables.table import Table
 
 
@@ -50,54 +50,63 @@ GAPS = (
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a gap and layer; then what each network reaches without a gap."""
-    body = []
-    for gap in GAPS:
-        for layer in layers_of(rows):
-            plain, dilated = (under(rows, layer, *which) for which in (gap.plain, gap.dilated))
-            points = cells.paired_points(dilated, plain)
-            test = paired(points, [0.0] * len(points)) if points else None
-            body.append(
-                [
-                    layer_name(layer) + (" †" if any(row["shipped"] for row in dilated) else ""),
-                    gap.words,
-                    cells.percent(plain),
-                    cells.percent(dilated),
-                    str(len(points)),
-                    "–" if test is None else cells.with_interval(test.difference, sign=True),
-                    _beyond(test.difference.mean, test.difference.half_width) if test else "–",
-                    *(
-                        [cells.fixed(value) for value in papers(gap)]
-                        if layer == "stdcf"
-                        else ["", ""]
-                    ),
-                ]
-            )
-    return [
-        Table(
-            title=f"Table 1: dilated atoms ({describe(rows)})",
-            columns=[
-                "Layer",
-                "Training → test",
-                "Plain, %",
-                "Dilated, %",
-                "n",
-                "Dilation's gain",
-                "Beyond interval",
-                "Paper: plain",
-                "dilated",
-            ],
-            rows=body,
-            notes=[
-                "clip accuracy; ± 95% over seeds; gain in points, paired by seed",
-                "half size → full size: one network, its spatial atoms at dilation 1 (plain) or 2 "
-                "in the test; full time → half time: trained with temporal atoms at dilation 1 "
-                "(plain) or 2, tested on every second frame at dilation 1",
-                "the paper's are on KTH, STDCF alone",
-                *provenance_notes(rows),
-            ],
-        ),
-        _without_gap(rows),
+    lines = [
+        _GapLine(
+            gap,
+            tested(rows, layer, *gap.plain),
+            tested(rows, layer, *gap.dilated),
+        )
+        for gap in GAPS
+        for layer in layers_of(rows)
     ]
+    notes = [
+        "clip accuracy; ± 95% over seeds; gain in points, paired by seed",
+        "half size → full size: one network, its spatial atoms at dilation 1 (plain) or 2 "
+        "in the test; full time → half time: trained with temporal atoms at dilation 1 "
+        "(plain) or 2, tested on every second frame at dilation 1",
+        "the paper's are on KTH, STDCF alone",
+        *provenance_notes(rows),
+    ]
+    title = f"Table 1: dilated atoms ({describe(rows)})"
+    return [columns.table(title, _GAP_COLUMNS, lines, notes), _without_gap(rows)]
+
+
+@dataclass(frozen=True)
+class _GapLine:
+    gap: Gap
+    plain: Line
+    dilated: Line
+
+    @property
+    def points(self) -> list[float]:
+        """What dilation gains, for each seed that both have."""
+        plain, dilated = self.plain, self.dilated
+        return cells.paired_points(dilated.rows, plain.rows, dilated.value, plain.value)
+
+    def gain(self) -> str:
+        return cells.with_interval(estimate(self.points), sign=True) if self.points else "–"
+
+    def is_beyond(self) -> str:
+        found = estimate(self.points) if self.points else None
+        if found is None or found.half_width is None:
+            return "–"
+        return "yes" if abs(found.mean) > found.half_width else "no"
+
+    def paper(self, place: int) -> str:
+        return cells.fixed(papers(self.gap)[place]) if self.plain.layer == "stdcf" else ""
+
+
+_GAP_COLUMNS = [
+    Column[_GapLine]("Layer", lambda line: columns.layer().cell(line.dilated)),
+    Column("Training → test", lambda line: line.gap.words),
+    Column("Plain, %", lambda line: cells.percent(line.plain.rows, line.plain.value)),
+    Column("Dilated, %", lambda line: cells.percent(line.dilated.rows, line.dilated.value)),
+    Column("n", lambda line: str(len(line.points))),
+    Column("Dilation's gain", _GapLine.gain),
+    Column("Beyond interval", _GapLine.is_beyond),
+    Column("Paper: plain", lambda line: line.paper(0)),
+    Column("dilated", lambda line: line.paper(1)),
+]
 
 
 def papers(gap: Gap) -> tuple[float | None, float | None]:
@@ -111,31 +120,23 @@ def papers(gap: Gap) -> tuple[float | None, float | None]:
     return by_dilation.get("1"), by_dilation.get("2")
 
 
+_NETWORKS = {"half_size": "half size", "full": "full size", "dilated_time": "full, dilation (2, 1)"}
+
+
 def _without_gap(rows: Sequence[Row]) -> Table:
-    modes = {"half_size": "half size", "full": "full size", "dilated_time": "full, dilation (2, 1)"}
-    body = []
-    for mode, words in modes.items():
-        for layer in layers_of(rows):
-            own = under(rows, layer, mode, "own")
-            one = next((row for row in own if row["status"] == "ok"), None)
-            body.append(
-                [
-                    layer_name(layer) + (" †" if any(row["shipped"] for row in own) else ""),
-                    words,
-                    " / ".join(one["train_shapes"]) if one else "–",
-                    cells.percent(own),
-                    f"{one['train_seconds']:.0f}" if one else "–",
-                ]
-            )
-    return Table(
-        title="Table 1: the same networks without a gap, tested as they were trained",
-        columns=["Layer", "Training", "Trained and tested on", "Clip acc., %", "Training, s"],
-        rows=body,
-        notes=[],
+    lines = [
+        replace(tested(rows, layer, mode, "own"), key=name)
+        for mode, name in _NETWORKS.items()
+        for layer in layers_of(rows)
+    ]
+    return columns.table(
+        "Table 1: the same networks without a gap, tested as they were trained",
+        [
+            columns.layer(),
+            Column("Training", lambda line: line.key),
+            columns.first("Trained and tested on", lambda row: " / ".join(row["train_shapes"])),
+            columns.percent("Clip acc., %"),
+            columns.seconds("Training, s"),
+        ],
+        lines,
     )
-
-
-def _beyond(mean: float, half_width: float | None) -> str:
-    if half_width is None:
-        return "–"
-    return "yes" if abs(mean) > half_width else "no"

@@ -1,11 +1,12 @@
 """Table 2 as text: accuracy and memory beside the paper's, and the controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from suites.engine.suite import Row
 from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.figures.style import in_order, layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
@@ -18,62 +19,38 @@ MODE_NAMES = {
     "full_dilated": "full, dil. 2",
 }
 
-Groups = Mapping[tuple[str, str], Sequence[Row]]
+Groups = Mapping[tuple[str, str], Line]
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """Accuracy with the controls, cost, and memory in the paper's setting, of one setting."""
-    groups = {
-        (layer, mode): [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
-        for layer in in_order([*LAYERS, *(row["layer"] for row in rows)])
-        for mode in (*MODES, *CONTROLS)
-    }
+    groups: dict[tuple[str, str], Line] = {}
+    for mode in (*MODES, *CONTROLS):
+        for layer in in_order([*LAYERS, *(row["layer"] for row in rows)]):
+            own = [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
+            base = None if mode == "full" else groups[layer, "full"].rows
+            groups[layer, mode] = Line(own, mode, layer, base)
     return [_accuracy(groups, rows), _cost(groups, rows), _published_memory(groups)]
 
 
-def _layers(groups: Groups) -> list[str]:
-    return list(dict.fromkeys(layer for layer, _ in groups))
+_NAMES = [columns.layer(), Column[Line]("Training", lambda line: MODE_NAMES[line.key])]
 
 
 def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
-    body = []
-    for mode in (*MODES, *CONTROLS):
-        for layer in _layers(groups):
-            group = groups[layer, mode]
-            one = _first_ok(group)
-            difference = cells.paired_difference(group, groups[layer, "full"])
-            body.append(
-                [
-                    layer_name(layer) + _mark(group),
-                    MODE_NAMES[mode],
-                    " / ".join(one["train_shapes"]) if one else "–",
-                    cells.percent(group),
-                    str(sum(row["status"] == "ok" for row in group)),
-                    cells.fixed(number(_published(layer, mode), "accuracy")),
-                    ""
-                    if mode == "full"
-                    else "–"
-                    if difference is None
-                    else cells.with_interval(difference, sign=True),
-                    cells.fixed(_published_drop(layer), sign=True) if mode == "itsl" else "",
-                    cells.percent(group, "video_accuracy") if one else "–",
-                ]
-            )
-    return Table(
-        title=f"Table 2: accuracy ({describe(rows)})",
-        columns=[
-            "Layer",
-            "Training",
-            "Trained on",
-            "Clip acc., %",
-            "n",
-            "Paper (KTH)",
-            "vs full size",
-            "Paper's",
-            "Video acc., %",
+    return columns.table(
+        f"Table 2: accuracy ({describe(rows)})",
+        [
+            *_NAMES,
+            columns.first("Trained on", lambda row: " / ".join(row["train_shapes"])),
+            columns.percent("Clip acc., %"),
+            columns.count(),
+            columns.published("Paper (KTH)", lambda x: _published(x.layer, x.key, "accuracy")),
+            columns.difference("vs full size"),
+            _of_itsl("Paper's", lambda layer: cells.fixed(_published_drop(layer), sign=True)),
+            columns.more_percent("Video acc., %", "video_accuracy"),
         ],
-        rows=body,
-        notes=[
+        groups.values(),
+        [
             "controls: 2.25× is full size for ITSL's whole computation; dil. 2 is full size, "
             "trained and tested at dilation 2",
             *_difference_notes(groups),
@@ -83,45 +60,26 @@ def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
 
 
 def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
-    body = []
-    for mode in MODES:
-        for layer in _layers(groups):
-            group = groups[layer, mode]
-            one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
-            body.append(
-                [
-                    layer_name(layer) + _mark(group),
-                    MODE_NAMES[mode],
-                    f"{one['params']:,}" if one else "–",
-                    cells.millions(one.get("macs")),
-                    cells.millions(one.get("executed_macs")),
-                    cells.millions(one.get("fvcore_macs")),
-                    cells.mib(one.get("predicted_cuda_peak_bytes")),
-                    cells.mib(one.get("predicted_peak_bytes")),
-                    cells.mib(one.get("measured_peak_bytes")),
-                    _reduction(one, full, "measured_peak_bytes", digits=1),
-                ]
-            )
     measured = sorted(
         {f"{row['measured_by']} on {row['device']}" for row in rows if row["status"] == "ok"}
     )
-    return Table(
-        title="Table 2: cost of these runs (of one clip; peak memory of a training step in MiB)"
-        + (" — SYNTHETIC clips" if any(row.get("synthetic") for row in rows) else ""),
-        columns=[
-            "Layer",
-            "Training",
-            "Params",
-            "MACs, M",
-            "run, M",
-            "fvcore, M",
-            "Peak on CUDA, pred.",
-            "Peak here, pred.",
-            "Peak here, meas.",
-            "vs full size",
+    synthetic = " — SYNTHETIC clips" if any(row.get("synthetic") for row in rows) else ""
+    return columns.table(
+        "Table 2: cost of these runs (of one clip; peak memory of a training step in MiB)"
+        + synthetic,
+        [
+            *_NAMES,
+            columns.params(),
+            columns.millions("MACs, M", "macs"),
+            columns.millions("run, M", "executed_macs"),
+            columns.millions("fvcore, M", "fvcore_macs"),
+            columns.mib("Peak on CUDA, pred.", "predicted_cuda_peak_bytes"),
+            columns.mib("Peak here, pred.", "predicted_peak_bytes"),
+            columns.mib("Peak here, meas.", "measured_peak_bytes"),
+            _reduction("measured_peak_bytes", digits=1),
         ],
-        rows=body,
-        notes=[
+        [line for line in groups.values() if line.key in MODES],
+        [
             f"here: {', '.join(measured) or 'nothing'}; ITSL's peak is its largest stage's",
             "MACs of the factored form; run: of the plan that is trained here, the composed filter",
             *_fvcore_notes(rows),
@@ -130,50 +88,35 @@ def _cost(groups: Groups, rows: Sequence[Row]) -> Table:
 
 
 def _published_memory(groups: Groups) -> Table:
-    body = []
-    for mode in MODES:
-        for layer in _layers(groups):
-            group = groups[layer, mode]
-            one, full = _first_ok(group) or {}, _first_ok(groups[layer, "full"]) or {}
-            paper_mib = number(_published(layer, mode), "peak_memory_mib")
-            body.append(
-                [
-                    layer_name(layer) + _mark(group),
-                    MODE_NAMES[mode],
-                    cells.mib(one.get("predicted_published_peak_bytes")),
-                    cells.fixed(paper_mib, 1),
-                    _off(one, paper_mib),
-                    _reduction(one, full, "predicted_published_peak_bytes"),
-                    _published_reduction(layer) if mode == "itsl" else "",
-                    cells.mib(one.get("predicted_published_today_peak_bytes")),
-                ]
-            )
-    return Table(
-        title="Table 2: peak memory in the paper's setting, MiB",
-        columns=[
-            "Layer",
-            "Training",
-            "Predicted, 2021's ReLU",
-            "Paper",
-            "off by",
-            "vs full size",
-            "Paper's",
-            "Predicted, today's ReLU",
+    return columns.table(
+        "Table 2: peak memory in the paper's setting, MiB",
+        [
+            *_NAMES,
+            columns.mib("Predicted, 2021's ReLU", "predicted_published_peak_bytes"),
+            columns.published("Paper", _published_mib, 1),
+            Column("off by", _off),
+            _reduction("predicted_published_peak_bytes", digits=2),
+            _of_itsl("Paper's", _published_reduction),
+            columns.mib("Predicted, today's ReLU", "predicted_published_today_peak_bytes"),
         ],
-        rows=body,
-        notes=[
+        [line for line in groups.values() if line.key in MODES],
+        [
             "16×60×80 gray clips, batch 16, Adam: all tensors alive, without cuDNN's workspace; "
             "ReLU kept its input in 2021 and keeps its output today",
         ],
     )
 
 
+def _of_itsl(head: str, text: Callable[[str], str]) -> Column[Line]:
+    return Column(head, lambda line: text(line.layer) if line.key == "itsl" else "")
+
+
 def _difference_notes(groups: Groups) -> list[str]:
     notes = []
-    for layer in _layers(groups):
-        itsl = groups[layer, "itsl"]
+    for layer in dict.fromkeys(layer for layer, _ in groups):
         against = {
-            mode: cells.paired_difference(itsl, groups[layer, mode]) for mode in ("full", *CONTROLS)
+            mode: cells.paired_difference(groups[layer, "itsl"].rows, groups[layer, mode].rows)
+            for mode in ("full", *CONTROLS)
         }
         if against["full"] is None:
             continue
@@ -198,39 +141,40 @@ def _fvcore_notes(rows: Sequence[Row]) -> list[str]:
     return [*notes, f"fvcore does not count {', '.join(sorted(named))}"] if named else notes
 
 
-def _published(layer: str, mode: str) -> dict[str, str] | None:
-    return next(
-        (r for r in published("table2_kth") if (r["layer"], r["mode"]) == (layer, mode)), None
-    )
+def _published(layer: str, mode: str, column: str) -> float | None:
+    rows = published("table2_kth")
+    return number(next((r for r in rows if (r["layer"], r["mode"]) == (layer, mode)), None), column)
 
 
-def _first_ok(rows: Sequence[Row]) -> Row | None:
-    return next((row for row in rows if row["status"] == "ok"), None)
+def _published_mib(line: Line) -> float | None:
+    return _published(line.layer, line.key, "peak_memory_mib")
 
 
-def _mark(rows: Sequence[Row]) -> str:
-    return " †" if any(row["shipped"] for row in rows) else ""
+def _reduction(field: str, digits: int) -> Column[Line]:
+    """Bytes against full size's."""
+
+    def cell(line: Line) -> str:
+        if line.base is None:
+            return ""
+        own, full = ((Line(rows).first or {}).get(field) for rows in (line.rows, line.base))
+        return f"{100 * (own / full - 1):+.{digits}f}%" if own and full else "–"
+
+    return Column("vs full size", cell)
 
 
-def _reduction(one: Row, full: Row, column: str, digits: int = 2) -> str:
-    if one is full:
-        return ""
-    if not one.get(column) or not full.get(column):
+def _off(line: Line) -> str:
+    predicted = (line.first or {}).get("predicted_published_peak_bytes")
+    paper = _published_mib(line)
+    if not predicted or paper is None:
         return "–"
-    return f"{100 * (one[column] / full[column] - 1):+.{digits}f}%"
-
-
-def _off(one: Row, paper_mib: float | None) -> str:
-    if not one.get("predicted_published_peak_bytes") or paper_mib is None:
-        return "–"
-    return f"{100 * (one['predicted_published_peak_bytes'] / cells.MIB / paper_mib - 1):+.2f}%"
+    return f"{100 * (predicted / cells.MIB / paper - 1):+.2f}%"
 
 
 def _published_reduction(layer: str) -> str:
-    full, half = (number(_published(layer, mode), "peak_memory_mib") for mode in MODES)
+    full, half = (_published(layer, mode, "peak_memory_mib") for mode in MODES)
     return "–" if not full or not half else f"{100 * (half / full - 1):+.2f}%"
 
 
 def _published_drop(layer: str) -> float | None:
-    full, itsl = (number(_published(layer, mode), "accuracy") for mode in MODES)
+    full, itsl = (_published(layer, mode, "accuracy") for mode in MODES)
     return None if full is None or itsl is None else itsl - full

@@ -1,11 +1,13 @@
 """Figure 3 as text: accuracy at twice the tempo, and how alike each layer's feature maps stay."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 from suites.engine.suite import Row
-from suites.experiments.shared.conditions import layers_of, under
-from suites.reporting import cells
-from suites.reporting.figures.style import layer_name
+from suites.experiments.shared.conditions import layers_of, tested
+from suites.reporting import columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.small_print import describe, provenance_notes
 from suites.reporting.stats import estimate
 from suites.tables.table import Table
@@ -24,47 +26,33 @@ LINES = {
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a layer, network and condition."""
     depth = max((len(names) for row in rows for names in similarities(row).values()), default=3)
-    body = []
-    for layer in layers_of(rows):
-        for (mode, condition), (trained, tested) in LINES.items():
-            group = under(rows, layer, mode, condition)
-            ok = [row for row in group if row["status"] == "ok"]
-            gain = None
-            if condition not in ("reference", "kept"):
-                gain = cells.paired_difference(group, under(rows, layer, mode, "kept"))
-            body.append(
-                [
-                    layer_name(layer) + (" †" if any(row["shipped"] for row in group) else ""),
-                    trained,
-                    tested,
-                    cells.percent(group),
-                    str(len(ok)),
-                    "" if gain is None else cells.with_interval(gain, sign=True),
-                    *(_similar(ok, condition, place) for place in range(depth)),
-                ]
-            )
-    return [
-        Table(
-            title=f"Figure 3: tempo ({describe(rows)})",
-            columns=[
-                "Layer",
-                "Trained at",
-                "Tested at",
-                "Clip acc., %",
-                "n",
-                "vs kept",
-                *(f"Sim. {place + 1}" for place in range(depth)),
-            ],
-            rows=body,
-            notes=[
-                "tempo 2: every second frame; vs kept in points, paired by seed",
-                "Sim.: how alike the output of each convolution is to that at tempo 1 at the same "
-                "moments, channels standardised, cosine, mean over the test clips (1: equal)",
-                "the paper has a picture alone",
-                *provenance_notes(rows),
-            ],
-        )
+    shown = [
+        columns.layer(),
+        Column[Line]("Trained at", lambda line: line.key[1][0]),
+        Column[Line]("Tested at", lambda line: line.key[1][1]),
+        columns.percent("Clip acc., %"),
+        columns.count(),
+        columns.difference("vs kept", unknown=""),
+        *(Column(f"Sim. {place + 1}", partial(_similar, place)) for place in range(depth)),
     ]
+    notes = [
+        "tempo 2: every second frame; vs kept in points, paired by seed",
+        "Sim.: how alike the output of each convolution is to that at tempo 1 at the same "
+        "moments, channels standardised, cosine, mean over the test clips (1: equal)",
+        "the paper has a picture alone",
+        *provenance_notes(rows),
+    ]
+    return [columns.table(f"Figure 3: tempo ({describe(rows)})", shown, _lines(rows), notes)]
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[Line]:
+    for layer in layers_of(rows):
+        for (mode, condition), at in LINES.items():
+            line = replace(tested(rows, layer, mode, condition), key=(condition, at))
+            if condition not in ("reference", "kept"):
+                kept = tested(rows, layer, mode, "kept")
+                line = replace(line, base=kept.rows, base_value=kept.value)
+            yield line
 
 
 def similarities(row: Row) -> dict[str, list[float]]:
@@ -75,7 +63,7 @@ def similarities(row: Row) -> dict[str, list[float]]:
     }
 
 
-def _similar(ok: Sequence[Row], condition: str, place: int) -> str:
-    found = [similarities(row).get(condition) for row in ok]
-    values = [one[place] for one in found if one is not None and place < len(one)]
+def _similar(place: int, line: Line) -> str:
+    by_seed = [similarities(row).get(line.key[0], []) for row in line.ok]
+    values = [by_place[place] for by_place in by_seed if place < len(by_place)]
     return f"{estimate(values).mean:.3f}" if values else ""

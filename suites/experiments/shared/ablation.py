@@ -10,7 +10,8 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
 from suites.experiments.shared import kth
 from suites.experiments.shared.kth import PROFILES
-from suites.reporting import cells
+from suites.reporting import columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.figures import style
 from suites.reporting.small_print import describe, provenance_notes, where_and_when
 from suites.reporting.stats import estimate
@@ -84,43 +85,26 @@ class Words:
 def ablation_tables(rows: Sequence[Row], *, words: Mapping[str, Words], title: str) -> list[Table]:
     """A line a setting, those that change the same thing together."""
     groups = by_mode(rows, words)
-    body = []
-    for mode, group in groups.items():
-        one = next((row for row in group if row["status"] == "ok"), None)
-        difference = cells.paired_difference(group, groups[BASE])
-        body.append(
-            [
-                words[mode].group,
-                words[mode].label + (" †" if any(row["shipped"] for row in group) else ""),
-                cells.percent(group),
-                str(sum(row["status"] == "ok" for row in group)),
-                ""
-                if mode == BASE
-                else "–"
-                if difference is None
-                else cells.with_interval(difference, sign=True),
-                cells.percent(group, "video_accuracy") if one else "–",
-                f"{one['params']:,}" if one else "–",
-                cells.mib(one.get("predicted_cuda_peak_bytes")) if one else "–",
-                f"{seconds(group):.0f}" if one else "–",
-            ]
-        )
+    base = groups[BASE]
     return [
-        Table(
-            title=f"{title} ({describe([*groups[BASE], *rows])})",
-            columns=[
-                "Change",
-                "to",
-                "Clip acc., %",
-                "n",
-                "vs Table 2's",
-                "Video acc., %",
-                "Params",
-                "Peak on CUDA, pred., MiB",
-                "Training, s",
+        columns.table(
+            f"{title} ({describe([*base, *rows])})",
+            [
+                Column[Line]("Change", lambda line: words[line.key].group),
+                columns.marked("to", lambda line: words[line.key].label),
+                columns.percent("Clip acc., %"),
+                columns.count(),
+                columns.difference("vs Table 2's"),
+                columns.more_percent("Video acc., %", "video_accuracy"),
+                columns.params(),
+                columns.mib("Peak on CUDA, pred., MiB", "predicted_cuda_peak_bytes"),
+                Column("Training, s", lambda x: f"{seconds(x.rows):.0f}" if x.ok else "–"),
             ],
-            rows=body,
-            notes=[
+            [
+                Line(group, mode, base=None if mode == BASE else base)
+                for mode, group in groups.items()
+            ],
+            [
                 "STDCF in kth_cnn, one change at a time from Table 2's setting: ITSL, E=3, β=γ=2, "
                 "M=3, N=2; vs Table 2's in points, paired by seed",
                 *provenance_notes(rows),

@@ -15,6 +15,7 @@ from suites.engine.suite import Request, Row
 from suites.experiments.shared import kth
 from suites.experiments.shared.ablation import milestones
 from suites.experiments.shared.kth import LAYERS, PROFILES
+from suites.reporting.columns import Line
 from suites.reporting.figures import style
 
 
@@ -96,6 +97,17 @@ def under(rows: Sequence[Row], layer: str, mode: str, condition: str) -> list[di
         if row["status"] != "ok" or condition in tests:
             found.append({**row, **tests.get(condition, {})})
     return found
+
+
+def tested(rows: Sequence[Row], layer: str, mode: str, condition: str) -> Line:
+    """A network's line under a condition; runs that were not asked for it are left out."""
+    own = [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
+    asked = [row for row in own if row["status"] != "ok" or condition in _accuracies(row)]
+    return Line(asked, condition, layer, value=lambda row: _accuracies(row)[condition])
+
+
+def _accuracies(row: Row) -> dict[str, float]:
+    return {test["name"]: test["accuracy"] for test in row.get("conditions") or ()}
 
 
 def layers_of(rows: Sequence[Row]) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites.engine.suite import Row
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
@@ -45,36 +46,29 @@ def by_condition(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def tables(rows: Sequence[Row]) -> list[Table]:
     """The card of one setting; targets stand in it where they apply."""
     groups = by_condition(rows)
-    has_targets = not any(row["profile"] == "quick" for row in rows)
-    columns = ["Clips", "Size", "Clip acc., %", "n", "vs full clip"]
-    columns += ["Target", "Met"] if has_targets else []
-    body = []
-    for mode, group in groups.items():
-        one = next((row for row in group if row["status"] == "ok"), None)
-        difference = cells.paired_difference(group, groups["full_clip"])
-        line = [
-            CONDITIONS[mode].name + (" †" if any(row["shipped"] for row in group) else ""),
-            "×".join(str(n) for n in one["clip_shape"][1:]) if one else "–",
-            cells.percent(group),
-            str(sum(row["status"] == "ok" for row in group)),
-            ""
-            if mode == "full_clip"
-            else "–"
-            if difference is None
-            else cells.with_interval(difference, sign=True),
-        ]
-        line += [CONDITIONS[mode].target, _met(mode, groups)] if has_targets else []
-        body.append([*line, cells.percent(group, "video_accuracy") if one else "–"])
+    base = groups["full_clip"]
     notes = ["a model of its own is trained and tested for each row; one frame: the middle one"]
-    if has_targets:
+    targets: list[Column[Line]] = []
+    if not any(row["profile"] == "quick" for row in rows):
         notes.append("vs full clip in points, paired by seed; met: by every seed")
-    card = Table(
-        title=f"What the clips ask for ({describe([*groups['full_clip'], *rows])})",
-        columns=[*columns, "Video acc., %"],
-        rows=body,
-        notes=[*notes, *provenance_notes(rows)],
-    )
-    return [card]
+        targets = [
+            Column("Target", lambda line: CONDITIONS[line.key].target),
+            Column("Met", lambda line: _met(line.key, groups)),
+        ]
+    shown = [
+        columns.marked("Clips", lambda line: CONDITIONS[line.key].name),
+        columns.first("Size", lambda row: "×".join(map(str, row["clip_shape"][1:]))),
+        columns.percent("Clip acc., %"),
+        columns.count(),
+        columns.difference("vs full clip"),
+        *targets,
+        columns.more_percent("Video acc., %", "video_accuracy"),
+    ]
+    lines = [
+        Line(group, mode, base=None if group is base else base) for mode, group in groups.items()
+    ]
+    title = f"What the clips ask for ({describe([*base, *rows])})"
+    return [columns.table(title, shown, lines, [*notes, *provenance_notes(rows)])]
 
 
 def _met(mode: str, groups: dict[str, list[Row]]) -> str:

@@ -1,11 +1,13 @@
 """The sweep as text: accuracy at each tempo, with temporal atoms kept and matched."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from suites.engine.suite import Row
-from suites.experiments.shared.conditions import layers_of, under
-from suites.reporting import cells
-from suites.reporting.figures.style import layer_name
+from suites.experiments.shared.conditions import layers_of, tested
+from suites.reporting import columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
@@ -16,31 +18,23 @@ NETWORKS = {"full": 1, "dilated_time": 2, "dilated_time4": 4}
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line a layer, dilation in training and way."""
-    body = []
-    for layer in layers_of(rows):
-        for mode, dilation in NETWORKS.items():
-            for way in ("kept", "matched"):
-                groups = [under(rows, layer, mode, f"{way}_{tempo:g}") for tempo in TEMPI]
-                body.append(
-                    [
-                        layer_name(layer) + (" †" if any(r["shipped"] for r in groups[0]) else ""),
-                        str(dilation),
-                        way,
-                        *(
-                            cells.percent(group)
-                            if way == "kept" or (dilation / tempo).is_integer()
-                            else ""
-                            for group, tempo in zip(groups, TEMPI, strict=True)
-                        ),
-                        str(sum(row["status"] == "ok" for row in groups[0])),
-                    ]
-                )
     return [
-        Table(
-            title=f"Test tempo: clip accuracy, % ({describe(rows)})",
-            columns=["Layer", "Trained at dilation", "Atoms", *(f"{t:g}×" for t in TEMPI), "n"],
-            rows=body,
-            notes=[
+        columns.table(
+            f"Test tempo: clip accuracy, % ({describe(rows)})",
+            [
+                Column[_Line]("Layer", lambda line: columns.layer().cell(line.at(rows, TEMPI[0]))),
+                Column("Trained at dilation", lambda line: str(NETWORKS[line.mode])),
+                Column("Atoms", lambda line: line.way),
+                *(Column(f"{t:g}×", partial(_Line.accuracy, rows=rows, tempo=t)) for t in TEMPI),
+                Column("n", lambda line: str(len(line.at(rows, TEMPI[0]).ok))),
+            ],
+            [
+                _Line(layer, mode, way)
+                for layer in layers_of(rows)
+                for mode in NETWORKS
+                for way in ("kept", "matched")
+            ],
+            [
                 "trained at tempo 1; kept: tested at the same dilation; matched: at dilation / "
                 "tempo, where that is whole",
                 "a clip of 16 frames becomes one of 32, 16, 8 or 4; at 0.5× every second frame is "
@@ -49,3 +43,18 @@ def tables(rows: Sequence[Row]) -> list[Table]:
             ],
         )
     ]
+
+
+@dataclass(frozen=True)
+class _Line:
+    layer: str
+    mode: str
+    way: str
+
+    def at(self, rows: Sequence[Row], tempo: float) -> Line:
+        return tested(rows, self.layer, self.mode, f"{self.way}_{tempo:g}")
+
+    def accuracy(self, rows: Sequence[Row], tempo: float) -> str:
+        if self.way == "matched" and not (NETWORKS[self.mode] / tempo).is_integer():
+            return ""
+        return columns.percent("").cell(self.at(rows, tempo))
