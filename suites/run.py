@@ -33,6 +33,9 @@ def main(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs a stage; milestones scale with it.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="How many folds, where one person is left out in turn.")
+    ] = None,
     cap: Annotated[
         str | None, typer.Option(help="Limit on a training step's peak memory, as 4GiB.")
     ] = None,
@@ -135,6 +138,7 @@ def main(
         dataset,
         seeds=seeds,
         epochs=epochs,
+        folds=folds,
         cap=cap,
         amp=amp,
         device=device,

@@ -13,6 +13,7 @@ SUITES: dict[str, str] = {
     "tempo_sweep": "Test tempo 0.5 to 4, temporal atoms kept or dilated to match",
     "kth_table1": "Table 1: dilated atoms where training and test differ in resolution",
     "kth_table2": "Table 2 and Figure 5: three layers, full size against ITSL",
+    "rate_sweep": "Learning rates of each layer and training mode, chosen on validation persons",
     "kth_attention": "Figure 6: where networks look after stage-t and after stage-s",
     "kinetics_table3": "Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     "kinetics_gradcam": "Figure 7: Grad-CAM of stage-t and stage-s, of any video by --video",

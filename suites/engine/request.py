@@ -19,6 +19,7 @@ def make_request(
     *,
     seeds: int | None = None,
     epochs: int | None = None,
+    folds: int | None = None,
     cap: str | None = None,
     amp: bool = False,
     device: str | None = None,
@@ -56,7 +57,12 @@ def make_request(
     dataset = NO_DATA if video is not None else dataset or suite.datasets[0]
     if dataset not in suite.datasets:
         raise UserError(f"{suite.name} does not run on {dataset!r}; on {', '.join(suite.datasets)}")
-    for option, value in (("--seeds", seeds), ("--epochs", epochs), ("--ranks", ranks)):
+    for option, value in (
+        ("--seeds", seeds),
+        ("--epochs", epochs),
+        ("--folds", folds),
+        ("--ranks", ranks),
+    ):
         if value is not None and value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
     if data_root is not None and dataset == NO_DATA:
@@ -68,6 +74,7 @@ def make_request(
         dataset=dataset,
         seeds=seeds,
         epochs=epochs,
+        folds=folds,
         amp=amp,
         cap_bytes=None if cap is None else parse_bytes(cap),
         device=device or "cpu",

@@ -150,6 +150,12 @@ class RunSpec(Frozen):
         return self.changed(model_options={**self.model_options, **self.published.model_options})
 
     @property
+    def fold(self) -> str | None:
+        """The fold that it is tested on, such as "fold-eli"; None of an ordinary split."""
+        persons = self.dataset_options.get("test_persons")
+        return persons if isinstance(persons, str) and persons.startswith("fold-") else None
+
+    @property
     def training_id(self) -> str:
         """The same for runs whose weights are the same after training, whatever is done then."""
         aside: dict[str, Any] = {"options": {}, "published": None, "epochs_override": None}
@@ -186,6 +192,9 @@ class RunSpec(Frozen):
     def folder_name(self) -> str:
         """Where the run lies under a results folder; but for the id unique within a suite."""
         words = [self.layer or self.model, self.mode, f"s{self.seed}", self.run_id]
+        # Where the setting says it, it is the user's own choice for all runs.
+        if self.fold is not None and f"test_persons={self.fold}" not in self.overrides:
+            words.insert(2, self.fold)
         name = "-".join(re.sub(r"[^\w.=,+-]", "_", word) for word in words if word)
         return f"{self.suite}/{self.setting}/{name}"
 

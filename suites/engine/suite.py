@@ -22,6 +22,7 @@ FLAGS = {
     "cap_bytes": "--cap",
     "amp": "--amp",
     "device": "--device",
+    "folds": "--folds",
     "ranks": "--ranks",
     "data_options": "--data-option",
     "model_options": "--model-option",
@@ -39,6 +40,7 @@ class Request:
     """What the command line asks of a suite; None leaves the profile's own value.
 
     Attributes:
+        folds: how many folds of a data set that is tested by leaving one out.
         ranks: processes that train a run together.
         sync_batchnorm: batch normalisation over the batch of all ranks.
         data_options, model_options: name -> value.
@@ -50,6 +52,7 @@ class Request:
     dataset: str
     seeds: int | None = None
     epochs: int | None = None
+    folds: int | None = None
     amp: bool = False
     cap_bytes: int | None = None
     device: str = "cpu"

@@ -34,6 +34,7 @@ def load(
     clip_frames: int = 16,
     channels: int = 1,
     test_persons: str | Sequence[str] = TEST_PERSONS,
+    without: str | Sequence[str] = (),
     train_step: int = 4,
     test_step: int = 16,
     workers: int | None = None,
@@ -43,11 +44,15 @@ def load(
     """Whole frames scaled to `size` (height, width), clips every few frames.
 
     test_persons: names, a comma-separated string of them, or a fold ("fold-eli"). Training takes a
-    clip every train_step frames; testing one every test_step and the last of each video. root: the
+    clip every train_step frames; testing one every test_step and the last of each video. without:
+    persons who take no part. root: the
     folder of videos, or a file of `suites.data pack weizmann`, which needs no decoder.
     """
     check_options(size, clip_frames, train_step, test_step)
     left_out = parse_persons(test_persons)
+    absent = parse_persons(without) if without else ()
+    if both := set(left_out) & set(absent):
+        raise UserError(f"Weizmann: {', '.join(sorted(both))} cannot be tested and left out too.")
     if root is not None and Path(root).is_file():
         source, named = Path(root), unpack_videos("weizmann", Path(root), size, channels, cache_dir)
     else:
@@ -58,6 +63,8 @@ def load(
     found = [(*_person_and_action(name), name, video) for name, video in named]
     videos: dict[str, list[LabelledVideo]] = {"train": [], "test": []}
     for person, action, name, frames in found:
+        if person in absent:
+            continue
         split = "test" if person in left_out else "train"
         videos[split].append(LabelledVideo(name, ACTIONS.index(action), frames))
     for split, chosen in videos.items():
@@ -78,6 +85,8 @@ def load(
         "train_step": train_step,
         "test_step": test_step,
     }
+    if absent:
+        options["without"] = list(absent)
     notes = _missing_notes({(who, what) for who, what, *_ in found})
     notes += padding_notes(splits, clip_frames)
     return make_data("weizmann", ACTIONS, splits, options, notes)

@@ -95,6 +95,7 @@ def header(spec: RunSpec, device: str) -> dict[str, Any]:
         "layer": spec.layer,
         "mode": spec.mode,
         "seed": spec.seed,
+        "fold": spec.fold,
         # Known before the data is; a video_folder of generated files says so only when it is read.
         "synthetic": spec.dataset == "synthetic_actions",
         "run_id": spec.run_id,
@@ -106,5 +107,15 @@ def header(spec: RunSpec, device: str) -> dict[str, Any]:
         "threads": spec.threads,
         "host": platform.node(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **_of_training(spec),
         **provenance(device),
     }
+
+
+def _of_training(spec: RunSpec) -> dict[str, Any]:
+    """What a row of training is told apart by, of a run that ended badly too."""
+    if not spec.is_training:
+        return {}
+    first = spec.stages[0]
+    found = {"lr": first.lr, "atom_lr": first.atom_lr, "dataset_options": spec.dataset_options}
+    return found | ({"options": spec.options} if spec.task == "train" else {})

@@ -8,9 +8,16 @@ as much computation, "full_dilated" trains and tests at full size with both dila
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites.engine.suite import Row, Suite
+from suites.engine.spec import RunSpec
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.kth_table2.tables import tables
-from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options, specs
+from suites.experiments.shared import kth
+from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
+
+
+def specs(request: Request, manifest: str) -> list[RunSpec]:
+    """Every row of the table; on Weizmann, profiles but the quick one leave out one person each."""
+    return kth.specs(request, manifest, persons=kth.folds(request))
 
 
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -29,4 +36,6 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
 )

@@ -1,11 +1,14 @@
 """The setting of §3.1 on KTH: networks, profiles, schedules and runs that several suites share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, full_size, itsl, total_cost
 from suites.engine.spec import PublishedSetting, RunSpec
 from suites.engine.suite import Request
+from suites.experiments.shared.rates import PAPER, PERSONS, Rate, rate
 from suites.reporting.figures import style
 
 ITERATIONS = 3
@@ -27,6 +30,8 @@ class Profile:
     """What a profile sets: clip size (height, width), epochs a stage, seeds, batch.
 
     rate_falls_after: part of a stage's epochs after which the rate falls to a tenth.
+    folds: Table 2 on Weizmann leaves out one person in turn.
+    recalibrate: see `Stage`.
     """
 
     size: tuple[int, int]
@@ -34,13 +39,17 @@ class Profile:
     seeds: int
     batch_size: int = 16
     rate_falls_after: float = 0.5
+    folds: bool = False
+    recalibrate: bool = True
 
 
 PROFILES = {
     # Half of the paper's height and width and few, small steps: the whole table in minutes.
     "quick": Profile((30, 40), epochs=5, seeds=1, batch_size=8, rate_falls_after=0.8),
+    # The quick profile's clips, trained until the accuracy rests: docs/protocol.md.
+    "half": Profile((30, 40), epochs=20, seeds=1, batch_size=8, rate_falls_after=0.75, folds=True),
     # §3.1: 16×60×80 clips, 40 epochs, the rate divided by ten at epoch 20.
-    "paper": Profile((60, 80), epochs=40, seeds=3),
+    "paper": Profile((60, 80), epochs=40, seeds=3, folds=True),
 }
 
 
@@ -55,17 +64,26 @@ def dataset_options(request: Request) -> dict[str, Any]:
     return options | dict(request.data_options)
 
 
-def schedules(epochs: int, rate_falls_after: float = 0.5) -> dict[str, tuple[Stage, ...]]:
+def schedules(
+    epochs: int,
+    rate_falls_after: float = 0.5,
+    *,
+    full_rate: Rate = PAPER,
+    itsl_rate: Rate = PAPER,
+    recalibrate: bool = False,
+) -> dict[str, tuple[Stage, ...]]:
     """Mode -> stages. The rate falls to a tenth after half of a stage's epochs, as in the paper."""
 
-    def milestones(n: int) -> tuple[int, ...]:
+    def options(rate: Rate, n: int) -> dict[str, Any]:
         fall = int(n * rate_falls_after)
-        return (fall,) if fall else ()
+        falls = (fall,) if fall else ()
+        own = {"milestones": falls, "recalibrate": recalibrate}
+        return {"epochs": n, "lr": rate.lr, "atom_lr": rate.atom_lr, **own}
 
     def full(n: int, dilation: tuple[int, int] = (1, 1)) -> tuple[Stage, ...]:
-        return full_size(epochs=n, lr=1e-3, milestones=milestones(n), dilation=dilation)
+        return full_size(dilation=dilation, **options(full_rate, n))
 
-    two_stage = itsl(ITERATIONS, epochs=epochs, lr=1e-3, milestones=milestones(epochs))
+    two_stage = itsl(ITERATIONS, **options(itsl_rate, epochs))
     return {
         "full": full(epochs),
         "itsl": two_stage,
@@ -95,26 +113,89 @@ def spec(suite: str, request: Request, manifest: str, layer: str, **own: Any) ->
     return request.spec(suite, manifest, **setting | own)
 
 
-def specs(request: Request, manifest: str, suite: str = "kth_table2") -> list[RunSpec]:
-    """The paper's rows seed by seed, then the controls, the cheaper ones first.
+def folds(request: Request) -> tuple[str | None, ...]:
+    """The persons to leave out in turn; (None,) for the data set's own split.
 
-    So a table that is not finished is a whole one of fewer seeds.
+    Raises:
+        UserError: if folds are asked for that there are not.
+    """
+    asked = request.folds
+    if request.dataset != "weizmann":
+        if asked is not None:
+            raise UserError(f"--folds is for weizmann's persons; {request.dataset} has a split")
+        return (None,)
+    if "test_persons" in request.data_options:
+        if asked is not None:
+            raise UserError(
+                "--folds chooses the test persons: leave out --data-option test_persons"
+            )
+        return (None,)
+    if asked is None and not PROFILES[request.profile].folds:
+        return (None,)
+    if asked is not None and asked > len(PERSONS):
+        raise UserError(f"--folds must be at most {len(PERSONS)}, a person each, not {asked}")
+    return PERSONS[:asked]
+
+
+def rate_of(request: Request, layer: str, mode: str, person: str | None) -> Rate:
+    """What the sweep found or, with --option rates=paper, 1e-3 for everything.
+
+    Raises:
+        UserError: for other words.
+    """
+    asked = request.options.get("rates", "found")
+    if asked not in ("found", "paper"):
+        raise UserError(f"--option rates must be found or paper, not {asked!r}")
+    return PAPER if asked == "paper" else rate(layer, mode, person)
+
+
+def specs(
+    request: Request,
+    manifest: str,
+    suite: str = "kth_table2",
+    persons: Sequence[str | None] = (None,),
+) -> list[RunSpec]:
+    """The paper's rows seed by seed and fold by fold, then the controls, the cheaper ones first.
+
+    So a table that is not finished is a whole one of fewer seeds or folds.
+
+    Args:
+        persons: whom the folds leave out; None is the data set's own split.
     """
     profile = PROFILES[request.profile]
-    by_mode = schedules(request.epochs or profile.epochs, profile.rate_falls_after)
+
+    def stages(layer: str, mode: str, person: str | None) -> tuple[Stage, ...]:
+        return schedules(
+            request.epochs or profile.epochs,
+            profile.rate_falls_after,
+            full_rate=rate_of(request, layer, "full", person),
+            itsl_rate=rate_of(request, layer, "itsl", person),
+            recalibrate=profile.recalibrate,
+        )[mode]
+
+    def clips(person: str | None) -> dict[str, Any]:
+        fold = {} if person is None else {"test_persons": f"fold-{person}"}
+        return dataset_options(request) | fold
+
+    together: tuple[tuple[str, ...], ...] = (MODES, *((name,) for name in reversed(CONTROLS)))
+    if None not in persons:
+        # Fold by fold, all that is compared within it.
+        together = ((*MODES, "full_same_compute"), ("full_dilated",))
     return [
         spec(
             suite,
             request,
             manifest,
             layer,
+            dataset_options=clips(person),
             mode=mode,
-            stages=by_mode[mode],
+            stages=stages(layer, mode, person),
             seed=seed,
             published=PUBLISHED,
         )
-        for modes in (MODES, *((control,) for control in reversed(CONTROLS)))
+        for modes in together
         for seed in request.each_seed(profile.seeds)
+        for person in persons
         for mode in modes
         for layer in layers()
     ]

@@ -69,6 +69,9 @@ OTHER_STAGE: dict[str, Any] = {
     "schedule": "cosine",
     "milestones": (2,),
     "gamma": 0.2,
+    "atom_lr": 3.0,
+    "no_decay": ("norm",),
+    "recalibrate": True,
 }
 SPEC = RunSpec(**BASE)
 
