@@ -56,7 +56,7 @@ VIDEOS = ("kth_table2", "--dataset", "video_folder")
         (["kth_table2", "--workers", 0], ["--workers must be at least 1, not 0"]),
         (["kth_table2", "--cap", "3parsecs"], ["'3parsecs' is no size", "4GiB"]),
         (["kth_table2", "--cap", "0.5B"], ["'0.5B' is no size"]),
-        (["kth_table2", "--profile", "fast"], ["no profile 'fast'", "quick, paper"]),
+        (["kth_table2", "--profile", "fast"], ["no profile 'fast'", "quick, half, paper"]),
         (["kth_table2", "--dataset", "imagenet"], ["'imagenet'", "kth, weizmann, video_folder"]),
         (["kth_table2", "--device", "cuda:7"], ["no cuda:7 on this machine", "--device cpu"]),
         (["kth_table2", "--device", "tpu"], ["cpu, cuda or cuda:N", "'tpu'"]),
