@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suites.engine.suite import Row
 from suites.experiments.layer_speed.shapes import RESNET50, SHAPES
 from suites.experiments.layer_speed.tables import best_layout, by_batch, in_order
-from suites.reporting.figures import style
+from suites.reporting.figures import parts, style
+from suites.reporting.small_print import when
 
-# Name in the rows -> label, colour, marker; the plans of STDCF share its colour.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Name in the rows -> label, whose colour and marker; the plans of STDCF share its.
 _SHOWN = {
+    "regular": ("nn.Conv3d", "regular"),
     "stdcf 3,2 auto": ("STDCF M=3 N=2, auto", "stdcf"),
     "stdcf 6,2 auto": ("STDCF M=6 N=2, auto", "stdcf"),
     "stdcf 3,2 composed": ("STDCF M=3 N=2, composed", "stdcf"),
@@ -34,88 +39,86 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     return drawn
 
 
-def _case(row: Row) -> str:
-    return str(row["mode"]).rpartition("-")[0]
-
-
 def _ratios(rows: Sequence[Row], dtype: str, folder: Path, name_in_file: str) -> list[Path]:
-    import matplotlib.pyplot as plt
-
-    with style.figure_style():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT))
-        for name, (label, look) in _SHOWN.items():
+    with parts.page() as (figure, (axes,)):
+        for name in _SHOWN:
             found = [best_layout(row, name, "step_ratio") for row in rows]
             points = [(x, m["step_ratio"]) for x, m in enumerate(found) if m is not None]
-            # One line for each network's shapes.
-            parts = [
-                [p for p in points if (_case(rows[p[0]]) in RESNET50) is r] for r in (True, False)
-            ]
-            for index, part in enumerate(part for part in parts if part):
-                axes.plot(
-                    *zip(*part, strict=True),
-                    color=style.colour(look),
-                    marker=style.marker(look),
-                    linestyle=_LINES.get(name, "-"),
-                    label=None if index else label,
-                )
+            # One line for each network's shapes; nn.Conv3d's is the line at 1.
+            for resnet in (True, False) if name != "regular" else ():
+                own = [p for p in points if (_case(rows[p[0]]) in RESNET50) is resnet]
+                _line(axes, name, own)
         axes.axhline(1, color="0.4", linewidth=1)
         axes.set_yscale("log", base=2)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-        axes.set_xticks(range(len(rows)), [_case(row).replace("_", "\n") for row in rows])
+        axes.set_xticks(
+            range(len(rows)), [_case(row).replace("_", "\n") for row in rows], fontsize=7
+        )
         axes.set_ylabel("time, nn.Conv3d = 1")
-        axes.set_title(f"Forward and backward of one layer, {dtype}, {_where(rows)}")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        return style.save(figure, folder, f"layer_speed_{name_in_file}")
+        axes.set_title(f"Forward and backward of one layer, {dtype}", loc="left")
+        _legend(axes)
+        return parts.save(figure, folder, f"layer_speed_{name_in_file}", [], _where(rows))
 
 
 def _roofline(rows: Sequence[Row], dtype: str, folder: Path, name_in_file: str) -> list[Path]:
     """Effective rate (the dense filter's operations a second) against intensity."""
-    import matplotlib.pyplot as plt
-
     size = 2 if dtype == "bfloat16" else 4
-    with style.figure_style():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT))
-        best = 0.0
-        for name, (label, look) in {"regular": ("nn.Conv3d", "regular"), **_SHOWN}.items():
-            points = []
-            for row in rows:
-                found = best_layout(row, name, "forward_seconds")
-                if found is None:
-                    continue
-                shape = SHAPES[_case(row)]
-                c_in, c_out = shape.in_channels, shape.out_channels
-                positions = shape.positions * row["batch"]
-                flops = 2 * 27 * c_in * c_out * positions
-                moved = size * (positions * (c_in + c_out) + 27 * c_in * c_out)
-                rate = flops / found["forward_seconds"] / 1e9
-                points.append((flops / moved, rate))
-                best = max(best, rate if name == "regular" else 0.0)
-            if points:
-                axes.plot(
-                    *zip(*sorted(points), strict=True),
-                    color=style.colour(look),
-                    marker=style.marker(look),
-                    linestyle=_LINES.get(name, "-"),
-                    label=label,
-                )
-        axes.axhline(best, color="0.4", linewidth=1)
-        axes.annotate(
-            "nn.Conv3d's best",
-            (1, best),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+    rates: dict[str, dict[float, float]] = {}
+    for name in _SHOWN:
+        for row in rows:
+            found = best_layout(row, name, "forward_seconds")
+            if found is not None:
+                flops, moved = _work(row, size)
+                rates.setdefault(name, {})[flops / moved] = flops / found["forward_seconds"] / 1e9
+    with parts.page() as (figure, (axes,)):
+        from matplotlib.ticker import LogLocator
+
+        for name, own in rates.items():
+            _line(axes, name, sorted(own.items()))
+        best = max(rates.get("regular", {0.0: 0.0}).values())
+        axes.axhline(best, color="0.4", linewidth=1, label="nn.Conv3d's best")
+        axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:,.0f}")
+        axes.minorticks_off()
         axes.set_xlabel("operations of the dense filter for each byte of input, output and filter")
         axes.set_ylabel("the same, GFLOP/s reached forward")
-        axes.set_title(f"Roofline, {dtype}, {_where(rows)}")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-        return style.save(figure, folder, f"roofline_{name_in_file}")
+        axes.set_title(f"Roofline, {dtype}", loc="left")
+        _legend(axes)
+        return parts.save(figure, folder, f"roofline_{name_in_file}", [], _where(rows))
+
+
+def _case(row: Row) -> str:
+    return str(row["mode"]).rpartition("-")[0]
+
+
+def _work(row: Row, size: int) -> tuple[int, int]:
+    """Operations of the dense filter, and bytes of input, output and filter of that many each."""
+    shape = SHAPES[_case(row)]
+    c_in, c_out, positions = shape.in_channels, shape.out_channels, shape.positions * row["batch"]
+    return 2 * 27 * c_in * c_out * positions, size * (
+        positions * (c_in + c_out) + 27 * c_in * c_out
+    )
+
+
+def _line(axes: "Axes", name: str, points: Sequence[tuple[float, float]]) -> None:
+    label, look = _SHOWN[name]
+    known = axes.get_legend_handles_labels()[1]
+    if points:
+        axes.plot(
+            *zip(*points, strict=True),
+            color=style.colour(look),
+            marker=style.marker(look),
+            linestyle=_LINES.get(name, "-"),
+            label=None if label in known else label,
+        )
+
+
+def _legend(axes: "Axes") -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
 
 
 def _where(rows: Sequence[Row]) -> str:
     row: Any = rows[0]
-    return f"{row['device']}, {row['threads']} threads, batch {row['batch']}"
+    return f"batch {row['batch']}; {row['device']}, {row['threads']} threads; {when(rows)}"

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.memory_caps.tables import trained_on
 from suites.experiments.memory_caps.techniques import in_suite_order, split_mode
-from suites.reporting.figures import style
-from suites.reporting.stats import estimate
+from suites.reporting.figures import parts, seeds, style
 
 MIB = 2**20
 FILLS = {"epochs": "none", "computation": "full"}
@@ -20,71 +19,62 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     )
     if not trained:
         return []
-    lines = list(dict.fromkeys((row["layer"], split_mode(row["mode"])[0]) for row in trained))
-    with style.figure_style():
-        import matplotlib.pyplot as plt
-
-        figure, (left, right) = plt.subplots(
-            1,
-            2,
-            figsize=(style.WIDTH, 1.2 + 0.24 * len(lines)),
-            sharey=True,
-            width_ratios=(3, 2),
-            layout="constrained",
+    lines = list(dict.fromkeys(map(_line, trained)))
+    caps = {row["cap_bytes"] for row in trained if row.get("cap_bytes")}
+    height = 0.7 + 0.24 * len(lines)
+    with parts.page(1, 2, height=height, sharey=True, width_ratios=(3, 2)) as (figure, panels):
+        accuracy, memory = panels
+        for fill in ("none", "full", "left"):
+            frame = seeds.tidy(
+                (lines.index(_line(row)), row["layer"], [100 * row["accuracy"]])
+                for row in trained
+                if _fill(row["mode"]) == fill
+            )
+            seeds.points(accuracy, frame, across=True, **style.filled(fill))
+        frame = seeds.tidy(
+            (lines.index(_line(row)), row["layer"], [row["measured_peak_bytes"] / MIB])
+            for row in trained
         )
+        seeds.points(memory, frame, across=True, dots=False)
         for place, line in enumerate(lines):
-            own = [row for row in trained if (row["layer"], split_mode(row["mode"])[0]) == line]
-            _line(left, right, place, own)
-        left.set_yticks(
+            own = [row for row in trained if _line(row) == line]
+            memory.annotate(
+                f"{own[0]['batch_size']} clips",
+                (seeds.mean(row["measured_peak_bytes"] / MIB for row in own), place),
+                xytext=(-8, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )
+        accuracy.set_yticks(
             range(len(lines)), [f"{style.layer_name(layer)} {name}" for layer, name in lines]
         )
-        left.invert_yaxis()
-        left.set_xlabel("Clip accuracy, %")
-        right.set_xlabel("Measured peak memory, MiB")
-        caps = {row["cap_bytes"] for row in trained if row.get("cap_bytes")}
+        accuracy.set_ylim(len(lines) - 0.5, -0.5)
+        accuracy.set_xlabel("Clip accuracy, %")
+        memory.set_xlabel("Measured peak memory, MiB")
         if len(caps) == 1:
-            cap = caps.pop() / MIB
-            right.axvline(cap, color="#444444", linestyle="--", linewidth=1)
-            right.set_xlim(0, 1.12 * cap)
-        style.caption(figure, _small_print(trained, bool(caps)))
-        return style.save(figure, folder, "accuracy_under_cap")
+            cap = next(iter(caps)) / MIB
+            memory.axvline(cap, color=parts.GRAY, linestyle="--", linewidth=1)
+            memory.set_xlim(0, 1.12 * cap)
+        return parts.save(figure, folder, "accuracy_under_cap", [], *_caption(trained, bool(caps)))
 
 
-def _line(left: Any, right: Any, place: int, rows: Sequence[Row]) -> None:
-    for mode in dict.fromkeys(row["mode"] for row in rows):
-        own = [row for row in rows if row["mode"] == mode]
-        found = estimate([100 * row["accuracy"] for row in own])
-        look = {
-            "color": style.colour(own[0]["layer"]),
-            "marker": style.marker(own[0]["layer"]),
-            "fillstyle": "left" if mode.startswith("itsl") else FILLS[split_mode(mode)[1]],
-            "markerfacecoloralt": "white",
-        }
-        left.errorbar(found.mean, place, xerr=found.half_width, capsize=2, elinewidth=1, **look)
-    peak = estimate([row["measured_peak_bytes"] / MIB for row in rows]).mean
-    right.plot(peak, place, **(look | {"fillstyle": "full"}))
-    right.annotate(
-        f"{rows[0]['batch_size']} clips",
-        (peak, place),
-        xytext=(-8, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        fontsize=7,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )
+def _line(row: Row) -> tuple[str, str]:
+    return row["layer"], split_mode(row["mode"])[0]
 
 
-def _small_print(rows: Sequence[Row], capped: bool) -> list[str]:
-    from suites.experiments.memory_caps.tables import trained_on
+def _fill(mode: str) -> str:
+    return "left" if mode.startswith("itsl") else FILLS[split_mode(mode)[1]]
 
-    first = rows[0]
-    counts = sorted({sum(r["mode"] == row["mode"] for r in rows) for row in rows})
-    seeds = sorted({row["seed"] for row in rows})
+
+def _caption(rows: Sequence[Row], capped: bool) -> list[str]:
+    several = len(rows) > len({(row["layer"], row["mode"]) for row in rows})
     return [
         "open: as many epochs as a stage of ITSL; filled: ITSL's computation, 2.25 times as much; "
         "half: ITSL" + ("; dashed: the cap" if capped else ""),
-        f"{trained_on(rows)}; {len(seeds)} seed(s)"
-        + (", bars: 95% intervals" if counts[-1] > 1 else ""),
-        f"{first['device']}; {max(row['finished'] for row in rows)[:10]}",
+        f"{trained_on(rows)}; {len({row['seed'] for row in rows})} seed(s)"
+        + (", whiskers: 95% intervals, dots: seeds" if several else ""),
+        f"{rows[0]['device']}; {max(row['finished'] for row in rows)[:10]}",
     ]

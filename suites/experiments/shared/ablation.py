@@ -12,9 +12,8 @@ from suites.experiments.shared import kth
 from suites.experiments.shared.kth import PROFILES
 from suites.reporting import columns
 from suites.reporting.columns import Column, Line
-from suites.reporting.figures import style
-from suites.reporting.small_print import describe, provenance_notes, where_and_when
-from suites.reporting.stats import estimate
+from suites.reporting.figures import parts, seeds, style
+from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
 
@@ -137,61 +136,42 @@ def draw(
     groups = {mode: group for mode, group in by_mode(ok, words).items() if group}
     if not groups:
         return []
-    colour, marker = style.colour("stdcf"), style.marker("stdcf")
-    with style.figure_style():
-        import matplotlib.pyplot as plt
-
-        height = 0.9 + 0.24 * len(groups)
-        figure, axes = plt.subplots(figsize=(style.WIDTH, height), layout="constrained")
-        last, place = None, -1.0
-        places = []
-        for mode, group in groups.items():
-            # A gap between those that change different things.
-            place += 1.0 if words[mode].group == last else 1.4
-            last = words[mode].group
-            places.append(place)
-            values = [100 * row["accuracy"] for row in group]
-            found = estimate(values)
-            half = found.half_width or 0.0
-            if mode == BASE:
-                axes.axvspan(found.mean - half, found.mean + half, color=colour, alpha=0.12, lw=0)
-                axes.axvline(found.mean, color=colour, linewidth=0.8, linestyle="--")
-            axes.errorbar(
-                found.mean,
-                place,
-                xerr=half or None,
-                color=colour,
-                marker=marker,
-                markersize=6,
-                markerfacecolor=colour if mode == BASE else "white",
-                capsize=2.5,
-                linewidth=1,
-                zorder=3,
+    places: dict[str, float] = {}
+    for mode in groups:
+        # A gap between those that change different things.
+        last = next(reversed(places), None)
+        new = last is None or words[mode].group != words[last].group
+        places[mode] = (places[last] if last else 0.0) + (1.4 if new else 1.0)
+    accuracies = {mode: [100 * row["accuracy"] for row in group] for mode, group in groups.items()}
+    with parts.page(height=0.9 + 0.24 * len(groups)) as (figure, (axes,)):
+        look = style.colour("stdcf")
+        if base := accuracies.get(BASE):
+            axes.axvspan(*seeds.interval(base), color=look, alpha=0.12, lw=0)
+            axes.axvline(seeds.mean(base), color=look, linewidth=0.8, linestyle="--")
+        for fill in ("full", "none"):
+            frame = seeds.tidy(
+                (places[mode], "stdcf", values)
+                for mode, values in accuracies.items()
+                if (mode == BASE) == (fill == "full")
             )
-            if len(values) > 1:
-                axes.scatter(values, [place] * len(values), s=7, color="black", zorder=4)
-        axes.set_yticks(
-            places,
-            [f"{words[mode].group}: {words[mode].label}" for mode in groups],
-            fontsize=8,
-        )
+            seeds.points(axes, frame, across=True, **style.filled(fill))
+        names = [f"{words[mode].group}: {words[mode].label}" for mode in groups]
+        axes.set_yticks(list(places.values()), names, fontsize=8)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("Clip accuracy, %")
         axes.set_title(title, loc="left")
-        seeds = sorted({len(group) for group in groups.values()})
-        style.caption(
+        counts = sorted({len(group) for group in groups.values()})
+        return parts.save(
             figure,
-            [
-                "STDCF in kth_cnn; diamonds: means, points: seeds, whiskers: 95% intervals; "
-                "filled and dashed: Table 2's setting, band: its interval",
-                describe([*groups.get(BASE, []), *ok]),
-                f"{where_and_when(ok)}; "
-                f"{' to '.join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))} "
-                f"seed{'s' * (seeds[-1] > 1)}",
-            ],
+            folder,
+            name,
+            [*groups.get(BASE, []), *ok],
+            "STDCF in kth_cnn; diamonds: means over "
+            f"{' to '.join(dict.fromkeys(str(n) for n in (counts[0], counts[-1])))} "
+            f"seed{'s' * (counts[-1] > 1)}, dots: seeds, whiskers: 95% intervals; filled and "
+            "dashed: Table 2's setting, band: its interval",
         )
-        return style.save(figure, folder, name)
 
 
 def changed(stages: Sequence[Stage], **changes: Any) -> tuple[Stage, ...]:

@@ -5,74 +5,48 @@ from pathlib import Path
 
 from suites.engine.suite import Row
 from suites.experiments.synthetic_card.tables import CONDITIONS, by_condition
-from suites.reporting.figures import style
-from suites.reporting.small_print import describe, where_and_when
-from suites.reporting.stats import estimate
+from suites.reporting.figures import parts, seeds
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Writes card.png and card.svg; nothing where no run is ok yet.
 
-    Bars are means over seeds, points the seeds, whiskers 95% intervals, the dashed line is chance.
+    Bars are means over seeds, dots the seeds, whiskers 95% intervals, the dashed line is chance.
     """
     ok = [row for row in rows if row["status"] == "ok"]
     if not ok:
         return []
     groups = {mode: group for mode, group in by_condition(ok).items() if group}
-    with style.figure_style():
-        import matplotlib.pyplot as plt
-
-        figure, axes = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
-        for x, group in enumerate(groups.values()):
-            values = [100 * row["accuracy"] for row in group]
-            found = estimate(values)
-            top = min(found.mean + (found.half_width or 0.0), 100)
-            axes.bar(x, found.mean, width=0.6, color=style.LAYER_COLOURS["regular"], alpha=0.75)
-            if found.half_width is not None:
-                axes.errorbar(x, found.mean, yerr=found.half_width, color="black", capsize=3)
-                axes.scatter([x] * len(values), values, s=9, color="black", zorder=3)
-            axes.annotate(
-                f"{found.mean:.1f}",
-                (x, top),
-                textcoords="offset points",
-                xytext=(0, 4),
-                ha="center",
-                fontsize=8,
-            )
+    with parts.page() as (figure, (axes,)):
+        frame = seeds.tidy(
+            (x, "regular", [100 * row["accuracy"] for row in group])
+            for x, group in enumerate(groups.values())
+        )
+        seeds.bars(axes, frame, width=0.6, alpha=0.75)
         chance = 100 / ok[0]["classes"]
-        axes.axhline(chance, color="#444444", linestyle="--", linewidth=1)
+        axes.axhline(chance, color=parts.GRAY, linestyle="--", linewidth=1)
         axes.annotate(
             f"chance {chance:.1f}",
             (1, chance),
             xycoords=("axes fraction", "data"),
-            textcoords="offset points",
             xytext=(-4, 3),
+            textcoords="offset points",
             ha="right",
             fontsize=7,
         )
-        shapes = {
-            mode: "×".join(str(n) for n in group[0]["clip_shape"][1:])
-            for mode, group in groups.items()
-        }
-        axes.set_xticks(
-            range(len(groups)),
-            [
-                f"{CONDITIONS[mode].name}\n{shapes[mode]} (n={len(group)})"
-                for mode, group in groups.items()
-            ],
-        )
-        axes.grid(visible=False, axis="x")
-        axes.set_ylim(0, 108)
-        axes.set_yticks(range(0, 101, 20))
+        names = []
+        for mode, group in groups.items():
+            shape = "×".join(str(n) for n in group[0]["clip_shape"][1:])
+            names.append(f"{CONDITIONS[mode].name}\n{shape} (n={len(group)})")
+        axes.set_xticks(range(len(groups)), names)
+        axes.set(xlim=(-0.5, len(groups) - 0.2), ylim=(0, 108), yticks=range(0, 101, 20))
         axes.set_ylabel("Clip accuracy, %")
         axes.set_title("Synthetic clips: what they ask of time and of detail", loc="left")
-        style.caption(
+        return parts.save(
             figure,
-            [
-                "kth_cnn with regular layers, trained and tested on the same kind of clips; "
-                "bars: means over n seeds; whiskers: 95% intervals; dashed: chance",
-                describe([*groups.get("full_clip", []), *ok]),
-                where_and_when(ok),
-            ],
+            folder,
+            "card",
+            [*groups.get("full_clip", []), *ok],
+            "kth_cnn with regular layers, trained and tested on the same kind of clips; bars: "
+            "means over n seeds; dots: seeds; whiskers: 95% intervals; dashed: chance",
         )
-        return style.save(figure, folder, "card")

@@ -3,10 +3,14 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suites.engine.suite import Row
-from suites.reporting.figures import style
-from suites.reporting.figures.groups import groups_of, new_figure, small_print
+from suites.reporting.figures import parts, style
+from suites.reporting.figures.groups import groups_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLUMN = "train_loss"
 _MOST_PANELS = 4
@@ -18,62 +22,72 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     Lines are means over seeds, bands reach from the lowest to the highest seed; where runs of a
     group have kept different numbers of epochs, the epochs that all have.
     """
-    curves = {}
+    curves: dict[str, dict[str, list[list[float]]]] = {}
+    ends: dict[str, list[int]] = {}
     for group in groups_of(rows):
         found = [read_curve(row) for row in group.rows]
-        known = [losses for losses, _ in found if losses]
-        if known:
-            ends = max((ends for _, ends in found), key=len)
-            curves[group.layer, group.mode] = (group, known, ends)
+        if known := [losses for losses, _ in found if losses]:
+            curves.setdefault(group.mode, {})[group.layer] = known
+            ends[group.mode] = max([ends.get(group.mode, []), *(e for _, e in found)], key=len)
     if not curves:
         return []
-    modes = list(dict.fromkeys(mode for _, mode in curves))
-    shown = modes[:_MOST_PANELS]
-    with style.figure_style():
-        from matplotlib.ticker import MaxNLocator
-
-        figure, panels = new_figure(len(shown))
+    shown = list(curves)[:_MOST_PANELS]
+    with parts.page(1, len(shown), sharey=True) as (figure, panels):
         for axes, mode in zip(panels, shown, strict=True):
-            for (_, own), (group, known, ends) in curves.items():
-                if own != mode:
-                    continue
-                length = min(map(len, known))
-                epochs = range(1, length + 1)
-                seeds = list(zip(*(losses[:length] for losses in known), strict=True))
-                colour = style.colour(group.layer)
-                axes.fill_between(
-                    epochs,
-                    [min(values) for values in seeds],
-                    [max(values) for values in seeds],
-                    color=colour,
-                    alpha=0.2,
-                    linewidth=0,
-                )
-                axes.plot(
-                    epochs,
-                    [sum(values) / len(values) for values in seeds],
-                    color=colour,
-                    linewidth=1.3,
-                    marker=style.marker(group.layer),
-                    markevery=max(length // 5, 1),
-                    markersize=3.5,
-                    label=group.name,
-                )
-                for end in ends[:-1]:
-                    axes.axvline(end + 0.5, color="#999999", linewidth=0.5, linestyle=":", zorder=0)
+            _lines(axes, curves[mode])
+            for end in ends[mode][:-1]:
+                axes.axvline(end + 0.5, color="#999999", linewidth=0.5, linestyle=":", zorder=0)
             axes.set_title(style.plain(mode) or "training", loc="left", fontsize=8)
-            axes.set_xlabel("Epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panels[0].set_ylabel("Training loss")
-        panels[-1].legend(loc="upper right", frameon=True, edgecolor="none", borderpad=0.2)
-        more = len(modes) - len(shown)
-        small_print(
+        parts.legend(figure, [layer for mode in shown for layer in curves[mode]])
+        more = len(curves) - len(shown)
+        return parts.save(
             figure,
-            rows,
+            folder,
+            "training_curves",
+            [row for row in rows if row["status"] == "ok"],
             "means over seeds, bands from the lowest to the highest seed, dotted: a stage ends"
             + (f"; {more} more modes are not drawn" if more else ""),
         )
-        return style.save(figure, folder, "training_curves", tight=False)
+
+
+def _lines(axes: "Axes", losses: dict[str, list[list[float]]]) -> None:
+    import pandas as pd
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    lengths = {layer: min(map(len, known)) for layer, known in losses.items()}
+    frame = pd.DataFrame(
+        [
+            (epoch, layer, loss)
+            for layer, known in losses.items()
+            for own in known
+            for epoch, loss in enumerate(own[: lengths[layer]], start=1)
+        ],
+        columns=["epoch", "layer", "loss"],
+    )
+    layers = list(losses)
+    sns.lineplot(
+        frame,
+        x="epoch",
+        y="loss",
+        hue="layer",
+        palette={layer: style.colour(layer) for layer in layers},
+        style="layer",
+        markers={layer: style.marker(layer) for layer in layers},
+        dashes=False,
+        # The whole range.
+        errorbar=("pi", 100),
+        legend=False,
+        linewidth=1.3,
+        markevery=max(max(lengths.values()) // 5, 1),
+        markersize=3.5,
+        markeredgewidth=0,
+        err_kws={"linewidth": 0},
+        ax=axes,
+    )
+    axes.set(xlabel="Epoch", ylabel="")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def read_curve(row: Row) -> tuple[list[float], list[int]]:

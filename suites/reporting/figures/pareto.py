@@ -4,15 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.engine.suite import Row
-from suites.reporting.figures import style
-from suites.reporting.figures.groups import (
-    fills,
-    groups_of,
-    legend_handles,
-    new_figure,
-    small_print,
-)
-from suites.reporting.stats import estimate
+from suites.reporting.figures import parts, seeds, style
+from suites.reporting.figures.groups import fills, groups_of
 
 MIB = 2**20
 
@@ -42,38 +35,35 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     groups = groups_of(usable)
     if len(groups) < 2:
         return []
-    points = []
-    with style.figure_style():
-        figure, (axes,) = new_figure(1, right=1.6)
-        by_mode = fills([group.mode for group in groups])
-        for group in groups:
-            found = estimate([100 * row["accuracy"] for row in group.rows])
-            memory = estimate([row[column] / MIB for row in group.rows]).mean
-            points.append((memory, found.mean))
-            axes.errorbar(
-                memory,
-                found.mean,
-                yerr=found.half_width,
-                color=style.colour(group.layer),
-                marker=style.marker(group.layer),
-                fillstyle=by_mode[group.mode],
-                markerfacecoloralt="white",
-                markersize=7,
-                capsize=2,
-                elinewidth=1,
-                zorder=3,
-            )
-        if max(point[0] for point in points) > 10 * min(point[0] for point in points):
+    places = {
+        (group.mode, group.layer): (
+            seeds.mean(row[column] / MIB for row in group.rows),
+            [100 * row["accuracy"] for row in group.rows],
+        )
+        for group in groups
+    }
+    by_mode = fills([group.mode for group in groups])
+    with parts.page() as (figure, (axes,)):
+        memories = [memory for memory, _ in places.values()]
+        # Before the points, whose places it decides.
+        if max(memories) > 10 * min(memories):
             axes.set_xscale("log")
+        for mode, fill in by_mode.items():
+            frame = seeds.tidy(
+                (memory, layer, accuracies)
+                for (own, layer), (memory, accuracies) in places.items()
+                if own == mode
+            )
+            seeds.points(axes, frame, dots=False, **style.filled(fill))
         axes.margins(x=0.08, y=0.1)
         # From the lower to the right edge: what lies beyond is beaten.
         limits = axes.get_xlim(), axes.get_ylim()
-        front = pareto_front(points)
+        front = pareto_front([(memory, seeds.mean(own)) for memory, own in places.values()])
         (line,) = axes.step(
             [front[0][0], *(memory for memory, _ in front), limits[0][1]],
             [limits[1][0], *(accuracy for _, accuracy in front), front[-1][1]],
             where="post",
-            color="#444444",
+            color=parts.GRAY,
             linestyle="--",
             linewidth=1,
             label="Pareto front",
@@ -88,16 +78,17 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         )
         axes.set_ylabel("Clip accuracy, %")
         axes.set_title("Accuracy against peak memory", loc="left")
-        axes.legend(
-            handles=[*legend_handles(groups), line], loc="upper left", bbox_to_anchor=(1.0, 1.0)
-        )
+        handles = parts.legend_handles([group.layer for group in groups], by_mode)
+        axes.legend(handles=[*handles, line], loc="upper left", bbox_to_anchor=(1.0, 1.0))
         counts = sorted({len(group.rows) for group in groups})
-        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        number = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
         left_out = len(with_accuracy) - len(usable)
-        small_print(
+        return parts.save(
             figure,
+            folder,
+            "accuracy_memory",
             usable,
-            f"means over {seeds} seeds, bars: 95% intervals; front: less memory or more accuracy "
-            "only at the cost of the other" + (f"; {left_out} rows have no peak" * bool(left_out)),
+            f"means over {number} seed{'s' * (counts[-1] > 1)}, whiskers: 95% intervals; front: less "
+            "memory or more accuracy only at the cost of the other"
+            + (f"; {left_out} rows have no peak" if left_out else ""),
         )
-        return style.save(figure, folder, "accuracy_memory", tight=False)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.engine.suite import Row
-from suites.reporting.figures import style
-from suites.reporting.figures.groups import Group, groups_of, modes_of, new_figure, small_print
-from suites.reporting.stats import estimate
+from suites.reporting.figures import parts, seeds, style
+from suites.reporting.figures.groups import Group, groups_of, modes_of
 
 MIB = 2**20
 _MOST_BARS = 14
-_ROOM_FOR_NAMES = 8
+_ROOM_FOR_NAMES, _ROOM_FOR_NUMBERS = 8, 24
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -29,58 +28,41 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     shown = places[:_MOST_BARS]
     layers = style.in_order([group.layer for group in groups])
     width = 0.8 / len(layers)
-    with style.figure_style():
-        figure, (axes,) = new_figure(1)
-        for group in groups:
-            for x, (mode, stages) in enumerate(shown):
-                if mode != group.mode:
-                    continue
-                peaks = [row["stage_peak_bytes"].get(stages[0]) for row in group.rows]
-                known = [peak / MIB for peak in peaks if peak is not None]
-                if not known:
-                    continue
-                found = estimate(known)
-                offset = (layers.index(group.layer) - (len(layers) - 1) / 2) * width
-                axes.bar(
-                    x + offset,
-                    found.mean,
-                    width,
-                    yerr=found.half_width or None,
-                    error_kw={"elinewidth": 1, "capsize": 1.5},
-                    color=style.colour(group.layer),
-                    label=group.name,
-                )
-                if len(shown) * len(layers) <= 24:
-                    axes.annotate(
-                        f"{found.mean:.0f}",
-                        (x + offset, found.mean),
-                        textcoords="offset points",
-                        xytext=(0, 2),
-                        ha="center",
-                        fontsize=6,
-                    )
+    frame = seeds.tidy(
+        (x + (layers.index(group.layer) - (len(layers) - 1) / 2) * width, group.layer, peaks)
+        for x, (mode, stages) in enumerate(shown)
+        for group in groups
+        if group.mode == mode
+        if (peaks := _peaks(group, stages[0]))
+    )
+    with parts.page() as (figure, (axes,)):
+        numbers = ".0f" if len(shown) * len(layers) <= _ROOM_FOR_NUMBERS else ""
+        seeds.bars(axes, frame, width=width, numbers=numbers, fontsize=6, dots=False)
         labels = [_label(*place) for place in shown]
         crowded = len(shown) > _ROOM_FOR_NAMES
         if crowded:
             # Long names of modes would run into each other.
             labels = [label.replace("_", "\n") for label in labels]
         axes.set_xticks(range(len(shown)), labels, fontsize=6 if crowded else 7)
-        axes.grid(visible=False, axis="x")
         axes.set_ylabel("Measured peak memory, MiB")
-        axes.set_ylim(top=axes.get_ylim()[1] * 1.15)
         axes.set_title("Peak memory of each stage's training step", loc="left")
-        by_name = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(by_name.values(), by_name.keys(), loc="upper right", ncols=len(layers))
+        parts.legend(figure, layers)
         used = [row for group in groups for row in group.rows]
         by = ", ".join(sorted({str(row.get("measured_by")) for row in used}))
         more = len(places) - len(shown)
-        small_print(
+        return parts.save(
             figure,
+            folder,
+            "stage_memory",
             used,
             f"means over seeds, measured by {by}; below each bar: stages, mode"
             + (f"; {more} more stages are not drawn" if more else ""),
         )
-        return style.save(figure, folder, "stage_memory", tight=False)
+
+
+def _peaks(group: Group, stage: str) -> list[float]:
+    peaks = [row["stage_peak_bytes"].get(stage) for row in group.rows]
+    return [peak / MIB for peak in peaks if peak is not None]
 
 
 def _alike(groups: Sequence[Group]) -> list[list[str]]:

@@ -56,6 +56,13 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text).replace("$", r"\$")
 
 
+def filled(fill: str) -> dict[str, Any]:
+    """A marker's look, filled as in MODE_FILLS and white where it is not."""
+    if fill == "none":
+        return {"markerfacecolor": "white"}
+    return {"fillstyle": fill, "markerfacecoloralt": "white"}
+
+
 def _place(name: str, among: Sequence[str]) -> int:
     return zlib.crc32(name.encode()) % len(among)
 
@@ -86,6 +93,8 @@ def figure_style() -> Iterator[None]:
         "legend.fontsize": 8,
         "legend.frameon": False,
         "svg.hashsalt": "stdcf",
+        # Else an SVG has the pictures of a panel as one, at a screen's resolution.
+        "image.composite_image": False,
         "savefig.dpi": 200,
         "figure.dpi": 200,
     }
@@ -96,31 +105,11 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def save(figure: "Figure", folder: Path, name: str, *, tight: bool = True) -> list[Path]:
-    """PNG and SVG with the same bytes for the same content; returns their paths.
-
-    Args:
-        tight: fit the edges to the content, which costs another drawing.
-    """
-    import matplotlib.pyplot as plt
-
+def write(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """PNG and SVG with the same bytes for the same content; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     dates: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
-    paths = []
-    if figure.get_layout_engine() is not None:
-        # Once: each format would measure texts in its own way, and place them by that.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-    for extension in _formats.get():
-        paths.append(folder / f"{name}.{extension}")
-        bbox = "tight" if tight else None
-        figure.savefig(paths[-1], metadata=dates[extension], bbox_inches=bbox)
-    plt.close(figure)
+    paths = [folder / f"{name}.{extension}" for extension in _formats.get()]
+    for path in paths:
+        figure.savefig(path, metadata=dates[path.suffix[1:]])
     return paths
-
-
-def caption(figure: "Figure", lines: Sequence[str]) -> None:
-    """Small print below a figure: data, epochs, seeds, device."""
-    figure.text(
-        0.0, -0.02, plain("\n".join(lines)), fontsize=7, color="#444444", va="top", wrap=True
-    )
