@@ -123,8 +123,9 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _code(suite: str) -> str:
-    """Digest of all code that may draw the suite's figures, and of Matplotlib's version."""
-    content = hashlib.sha256(metadata.version("matplotlib").encode())
+    """Digest of all code that may draw the suite's figures, and of what draws them."""
+    versions = [metadata.version(name) for name in ("matplotlib", "seaborn")]
+    content = hashlib.sha256(" ".join(versions).encode())
     for room in (f"experiments/{suite}", "experiments/shared", "reporting"):
         for path in sorted((_SUITES / room).rglob("*.py")):
             content.update(path.read_bytes())

@@ -88,7 +88,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             folder,
             "accuracy_memory",
             usable,
-            f"means over {number} seed{'s' * (counts[-1] > 1)}, whiskers: 95% intervals; front: less "
-            "memory or more accuracy only at the cost of the other"
+            f"means over {number} seed{'s' * (counts[-1] > 1)}, whiskers: 95% intervals; front: "
+            "less memory or more accuracy only at the cost of the other"
             + (f"; {left_out} rows have no peak" if left_out else ""),
         )

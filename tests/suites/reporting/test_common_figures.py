@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -203,6 +207,50 @@ def test_what_is_drawn_is_kept_until_it_changes(rows: list[dict], tmp_path: Path
     assert names == {path.name for path in left} | {RECORD, "mine.png"}
     (mine.parent / RECORD).write_text(json.dumps({"files": ["../../x"]}))
     assert drawn(single, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        None,
+        "reporting/figures/parts.py",
+        "reporting/stats.py",
+        "experiments/kth_table2/figure5.py",
+        "experiments/shared/conditions.py",
+        "experiments/kth_table1/figure.py",
+    ],
+)
+def test_an_edit_of_what_draws_draws_anew(
+    rows: list[dict], tmp_path: Path, edited: str | None
+) -> None:
+    """In processes of their own, of a copy of the tree: an untouched one draws nothing."""
+    copy = tmp_path / "tree"
+    for room in ("suites", "stdcf", "baselines", "slurm", "results/published"):
+        shutil.copytree(
+            paths.REPOSITORY / room, copy / room, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (copy / "results" / "runs").mkdir()
+    one = tmp_path / "one"
+    for row in rows:
+        if row["layer"] == "stdcf" and row["mode"] == "full":
+            folder = Path(row["folder"])
+            shutil.copytree(folder, one / folder.relative_to(tmp_path / "results"))
+    words = [sys.executable, "-m", "suites.plot", "kth_table2", "--results", str(one)]
+
+    def plot_in_copy() -> dict[str, int]:
+        env = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(words, cwd=copy, env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return {line: Path(line).stat().st_mtime_ns for line in done.stdout.splitlines()}
+
+    first = plot_in_copy()
+    assert first
+    if edited is not None:
+        with (copy / "suites" / edited).open("a") as file:
+            file.write("# an edit\n")
+    anew = plot_in_copy() != first
+    # Another suite's figure is none of this one's.
+    assert anew == (edited is not None and "kth_table1" not in edited)
 
 
 @pytest.mark.slow
