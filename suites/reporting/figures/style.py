@@ -107,9 +107,15 @@ def figure_style() -> Iterator[None]:
 
 def write(figure: "Figure", folder: Path, name: str) -> list[Path]:
     """PNG and SVG with the same bytes for the same content; returns their paths."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     folder.mkdir(parents=True, exist_ok=True)
-    dates: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}
     paths = [folder / f"{name}.{extension}" for extension in _formats.get()]
     for path in paths:
-        figure.savefig(path, metadata=dates[path.suffix[1:]])
+        # Not by savefig, which draws everything twice.
+        if path.suffix == ".png":
+            FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+        else:
+            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
     return paths
