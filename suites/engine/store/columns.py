@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -45,35 +46,26 @@ def to_table(rows: Sequence[Mapping[str, Any]], reserved: Collection[str] = ()) 
 
     columns: dict[str, pa.Array] = {}
     kinds: dict[str, str] = {}
-    exceptions: list[dict[str, str]] = [{} for _ in rows]
+    # Of each row: field -> where its value is.
+    shapes = [dict.fromkeys(row, "") for row in rows]
     for field in dict.fromkeys(chain(_DECLARED, *rows)):
         values = [row.get(field) for row in rows]
         own_kinds = _kinds(field, values)
         has_column = len(columns) < _MOST_COLUMNS and field not in {*reserved, FIELDS, REST}
         kind = _column_kind(field, own_kinds) if has_column and _is_text(field) else "none"
-        for place in [place for place, own in enumerate(own_kinds) if own != kind]:
-            if field not in rows[place]:
-                continue
-            own = own_kinds[place]
-            holder = _holder(kind, own, values[place])
-            if holder:
-                exceptions[place][field] = holder
-            if holder == "rest":
-                values[place] = None
+        for place, own in enumerate(own_kinds):
+            if own != kind and field in shapes[place]:
+                shapes[place][field] = holder = _holder(kind, own, values[place])
+                if holder == "rest":
+                    values[place] = None
         if kind != "none":
             columns[field], kinds[field] = _array(kind, values), kind
-    shape_texts: dict[Any, str] = {}
-    shapes = []
-    for row, held in zip(rows, exceptions, strict=True):
-        key = (tuple(row), tuple(held.items()))
-        if key not in shape_texts:
-            shape_texts[key] = json.dumps({field: held.get(field, "") for field in row})
-        shapes.append(shape_texts[key])
+    as_text = cache(lambda *shape: json.dumps(dict(shape)))
     rest = [
-        {field: row[field] for field, holder in held.items() if holder == "rest"}
-        for row, held in zip(rows, exceptions, strict=True)
+        {field: row[field] for field, holder in shape.items() if holder == "rest"}
+        for row, shape in zip(rows, shapes, strict=True)
     ]
-    columns[FIELDS] = pa.array(shapes, pa.string())
+    columns[FIELDS] = pa.array([as_text(*shape.items()) for shape in shapes], pa.string())
     columns[REST] = pa.array([json.dumps(r) if r else None for r in rest], pa.string())
     schema = [
         pa.field(name, array.type, metadata={"kind": kinds.get(name, "text")})
@@ -96,14 +88,13 @@ def to_rows(table: "pa.Table") -> list[dict[str, Any]]:
         fields = json.loads(shape)
         columns: list[list[Any]] = []
         for field, holder in fields.items():
-            if holder == "":
-                columns.append([values[field][place] for place in places])
-            elif holder == "int":
-                columns.append([int(values[field][place]) for place in places])
+            if holder == "null":
+                columns.append([None] * len(places))
             elif holder == "rest":
                 columns.append([rest[place][field] for place in places])
             else:
-                columns.append([None] * len(places))
+                own = [values[field][place] for place in places]
+                columns.append(list(map(int, own)) if holder == "int" else own)
         for place, *row in zip(places, *columns, strict=True):
             rows[place] = dict(zip(fields, row, strict=True))
     return rows
@@ -113,7 +104,8 @@ def _kinds(field: str, values: Sequence[Any]) -> list[str]:
     """Each value's `_kind`; quickly where all are of one simple type."""
     types = {type(value) for value in values if value is not None}
     is_ascii = types == {str} and all(map(str.isascii, filter(None, values)))
-    if types <= {float, bool} or (is_ascii and _DECLARED.get(field) != "time"):
+    is_small = types == {int} and max(map(abs, filter(None, values)), default=0) < 2**63
+    if types <= {float, bool} or is_small or (is_ascii and _DECLARED.get(field) != "time"):
         return ["null" if value is None else _SCALARS[type(value)] for value in values]
     return [_kind(field, value) for value in values]
 

@@ -70,12 +70,13 @@ def _scan(root: Path, suite: str | None) -> Iterator[tuple[str, Stamp]]:
     for suite_name in [suite] if suite is not None else _subfolders(root):
         for setting in _subfolders(root / suite_name):
             for run in _subfolders(root / suite_name / setting):
+                name = f"{suite_name}/{setting}/{run}"
                 try:
-                    found = (root / suite_name / setting / run / "result.json").stat()
+                    # There may be 10,000 of them: no Path for each.
+                    found = os.stat(f"{root}/{name}/result.json")  # noqa: PTH116
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
-                yield f"{suite_name}/{setting}/{run}", stamp
+                yield name, Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _subfolders(folder: Path) -> list[str]:
