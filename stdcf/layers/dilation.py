@@ -5,16 +5,20 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
+from stdcf.layers.dense import other_forward, padded_by_parent, tensors_of
 from stdcf.layers.padding import Triple, extent, pad_sides, padding_for_extent, triple
 
 
 def set_dilation(
     model: nn.Module, temporal: int = 2, spatial: int = 1, skip: Iterable[str] = ()
-) -> list[str]:
+) -> "Dilated":
     """Sets the dilation of a model's spatiotemporal convolutions; output sizes stay.
 
     The numbers are absolute, not factors. A module with its own ``set_dilation(temporal, spatial)``
-    is asked and not entered; of the rest, each nn.Conv3d with kT > 1 and kH·kW > 1 is changed.
+    is asked and not entered; of the rest, each nn.Conv3d with kT > 1 and kH·kW > 1 is changed, but
+    for those that something else pads: subclasses with a forward or a padding of their own (causal
+    convolutions), convolutions with hooks, after a padding layer, or in a module whose forward
+    pads. Their outputs would see other frames than before.
 
     Args:
         skip: names of modules, as in ``named_modules``, that stay, with all that is inside them. A
@@ -22,7 +26,8 @@ def set_dilation(
             where that model is part of another.
 
     Returns:
-        The names of the modules that were set.
+        The names of the modules that were set, a list whose attribute ``skipped`` names those that
+        are padded by something else, each with the reason.
 
     Raises:
         ValueError: if a dilation is below 1, ``skip`` names no module, or no whole padding keeps a
@@ -41,10 +46,11 @@ def set_dilation(
     if unknown:
         raise ValueError(f"skip names no module of the model: {', '.join(sorted(unknown))}")
 
-    setters = list(_setters(model, "", skipped))
+    padded: dict[str, str] = {}
+    setters = list(_setters(model, "", skipped, padded, None))
     for name, layer, setter in setters:
         # Tried on a copy that shares the tensors, so that a failure leaves the model as it was.
-        shared = (*layer.parameters(), *layer.buffers())
+        shared = tensors_of(layer)
         trial = copy.deepcopy(layer, {id(tensor): tensor for tensor in shared})
         try:
             setter(trial, temporal, spatial)
@@ -52,14 +58,30 @@ def set_dilation(
             raise ValueError(f"{name or type(layer).__name__}: {error}") from error
     for _, layer, setter in setters:
         setter(layer, temporal, spatial)
-    return [name for name, _, _ in setters]
+    return Dilated([name for name, _, _ in setters], padded)
+
+
+class Dilated(list[str]):
+    """Names of modules whose dilation was set.
+
+    Attributes:
+        skipped: convolutions that stayed as they were, and why.
+    """
+
+    def __init__(self, names: Iterable[str], skipped: dict[str, str]) -> None:
+        super().__init__(names)
+        self.skipped = skipped
 
 
 Setter = Callable[[nn.Module, int, int], None]
 
 
 def _setters(
-    module: nn.Module, name: str, skipped: set[str]
+    module: nn.Module,
+    name: str,
+    skipped: set[str],
+    padded: dict[str, str],
+    parent: nn.Module | None,
 ) -> Iterable[tuple[str, nn.Module, Setter]]:
     if name and name in skipped:
         return
@@ -67,11 +89,19 @@ def _setters(
         yield name, module, _ask
     elif isinstance(module, nn.Conv3d):
         k_t, k_h, k_w = module.kernel_size
-        if k_t > 1 and k_h * k_w > 1:
+        if k_t == 1 or k_h * k_w == 1:
+            return
+        reason = other_forward(module)
+        if reason is None and parent is not None:
+            reason = padded_by_parent(parent, module)
+        if reason is None:
             yield name, module, _set_conv3d
+        else:
+            padded[name] = reason
     else:
         for child_name, child in module.named_children():
-            yield from _setters(child, f"{name}.{child_name}" if name else child_name, skipped)
+            path = f"{name}.{child_name}" if name else child_name
+            yield from _setters(child, path, skipped, padded, module)
 
 
 def _ask(layer: nn.Module, temporal: int, spatial: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from stdcf.layers import auto
 from stdcf.layers.atoms import INITS, reset_bias_
@@ -165,6 +165,10 @@ class STDCFConv3d(nn.Module):
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """[B, C_in, T, H, W] -> [B, C_out, T', H', W']; one clip may come without B, too."""
+        if isinstance(x_BCTHW, fx.Proxy):
+            # A leaf of the graph, as torch.fx makes one of nn.Conv3d by its name.
+            tracer = x_BCTHW.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (x_BCTHW,), {})
         if x_BCTHW.ndim == 4:
             return self.forward(x_BCTHW[None])[0]
         call = self._call(x_BCTHW)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 
 class ByteMaskDropout(nn.Dropout):
@@ -16,6 +16,10 @@ class ByteMaskDropout(nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        if isinstance(input, fx.Proxy):
+            # A leaf of the graph, as nn.Dropout is.
+            tracer = input.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input,), {})
         if not self.training or self.p == 0:
             return input
         counts = self.p < 1 and (256 * self.p).is_integer()
