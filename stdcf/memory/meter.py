@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from stdcf.memory.report import MemoryReport
-from stdcf.memory.tracking.lives import storages, tensors
+from stdcf.memory.tracking.lives import attribute_tensors, storages, tensors
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.watch import CapWatch
 
@@ -154,7 +154,7 @@ def known_bytes(
     """What is alive throughout a step on a device, by category."""
     return {
         "parameters": _bytes_on(device, list(model.parameters())),
-        "buffers": _bytes_on(device, list(model.buffers())),
+        "buffers": _bytes_on(device, [*model.buffers(), *attribute_tensors(model)]),
         "optimizer_state": _bytes_on(device, list(optimizer.state.values())),
         "batch": _bytes_on(device, batch),
     }

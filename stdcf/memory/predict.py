@@ -1,8 +1,7 @@
 """The peak memory of a training step, without a GPU and without the memory."""
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
-    FakeCopyMode,
-    FakeTensor,
+    DynamicOutputShapeException,
     FakeTensorMode,
 )
 
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
+from stdcf.memory.building import build_fake, quiet
 from stdcf.memory.cuda.caching_allocator import replay
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda.cuda_operators import cuda_operators
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
+from stdcf.memory.tracking.real_outputs import RealOutputs
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from stdcf.stages.stage import Stage
+
+_READS = (
+    "the model reads a tensor's values in its forward pass ({}), so its step cannot be predicted; "
+    "stdcf.memory.measure_peak runs it"
+)
 
 
 def predict_peak(
@@ -51,8 +56,8 @@ def predict_peak(
     fragmentation are simulated beside it, with what cuBLAS and cuDNN take of it.
 
     Args:
-        model_fn: builds the model, on fake tensors. Where its constructor reads a tensor's values,
-            it is built once more with real parameters.
+        model_fn: builds the model, on fake tensors. Where that fails, as where it converts types,
+            loads a file or reads values, it is built once more for real and copied.
         input_shape: of a full-size batch, [B, C, T, H, W].
         device: whose operators are modelled, "cuda" or "cpu", not where this runs.
         num_classes, loss, optimizer, autocast, memory_format, stage: see `StepOptions`.
@@ -63,7 +68,8 @@ def predict_peak(
             then: it is the same memory.
 
     Raises:
-        UserError: for an option that does not exist, or savers that cannot be predicted.
+        UserError: for an option that does not exist, or what cannot be predicted: a compiled
+            model, a forward pass that reads values, a GPU asked for that is not there.
     """
     return Predictor(model_fn, device).peak(
         input_shape,
@@ -91,7 +97,7 @@ class Predictor:
     def __init__(self, model_fn: Callable[[], nn.Module], device: str = "cuda") -> None:
         self._device, self._on_cuda = device, device_type(device) == "cuda"
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._model = _build_fake(model_fn, self._mode)
+        self._model = build_fake(model_fn, self._mode)
 
     def peak(
         self,
@@ -110,7 +116,7 @@ class Predictor:
         stage = step_options.stage
         log = Workspaces() if workspaces else None
         libraries = CudaLibraries() if self._on_cuda else None
-        with self._mode:
+        with quiet(), reading_refused(), self._mode, RealOutputs():
             # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
             # size.
             foreach = self._on_cuda or None
@@ -154,6 +160,19 @@ class Predictor:
                 moment=higher.moment,
             )
         return report
+
+
+@contextmanager
+def reading_refused() -> Iterator[None]:
+    """Fake tensors have no values; what reads them ends in one sentence."""
+    try:
+        yield
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise UserError(_READS.format(error.func)) from error
+    except RuntimeError as error:
+        if ".numpy() is not supported for tensor subclasses" not in str(error):
+            raise
+        raise UserError(_READS.format("numpy()")) from error
 
 
 def _listeners(
@@ -213,21 +232,6 @@ def device_type(device: str) -> str:
     if kind not in ("cuda", "cpu"):
         raise UserError(f"device must be cpu or cuda, not {device!r}")
     return kind
-
-
-def _build_fake(model_fn: Callable[[], nn.Module], mode: FakeTensorMode) -> nn.Module:
-    """The model with fake parameters, built so at once or, where that fails, copied so."""
-    try:
-        with mode:
-            model = model_fn()
-    except DataDependentOutputException:
-        # Some constructors read a tensor's values; such a model needs its parameters' memory.
-        with torch.random.fork_rng(devices=()):
-            model = model_fn()
-    if all(isinstance(parameter, FakeTensor) for parameter in model.parameters()):
-        return model
-    with FakeCopyMode(mode):
-        return copy.deepcopy(model)
 
 
 def _refuse_compiled(savers: Sequence[Saver]) -> None:

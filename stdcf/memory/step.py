@@ -87,6 +87,10 @@ class StepOptions:
         memory_format = self.memory_format or torch.contiguous_format
         layout = _choose("memory_format", LAYOUTS, memory_format)
         clip = torch.rand(self.clip_shape(input_shape), device=device)
+        dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+        if len(dtypes) == 1:
+            # A model in half precision takes clips in it.
+            clip = clip.to(dtypes.pop())
         model.train()
         if self.stage is not None:
             from stdcf.stages.apply import apply_stage

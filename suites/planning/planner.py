@@ -5,18 +5,11 @@ two batches of full-size clips give that of every batch, micro-batch and stage o
 be shown is then predicted exactly.
 """
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-)
 
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
@@ -215,17 +208,9 @@ class Planner:
         if key not in self._reports:
             shape = (batch, *self._clip_shape)
             try:
-                with _quiet():
-                    report = self._predictor.peak(
-                        shape, stage=stage, savers=savers, **self._options
-                    )
+                report = self._predictor.peak(shape, stage=stage, savers=savers, **self._options)
             except UserError:
                 raise
-            except (DataDependentOutputException, DynamicOutputShapeException) as error:
-                raise UserError(
-                    f"the model reads a tensor's values in its forward pass ({error.func}), so its "
-                    "step cannot be predicted; stdcf.memory.measure_peak runs it"
-                ) from error
             # Whatever a model of anyone's own raises on a clip that it does not take.
             except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
                 if savers and (stage, (), batch) in self._reports:
@@ -235,16 +220,3 @@ class Planner:
                 raise UserError(f"the model does not take clips {size}: {first}") from error
             self._reports[key] = report
         return self._reports[key]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's own lines about what a model does on fake tensors."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled

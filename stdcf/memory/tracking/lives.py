@@ -7,7 +7,9 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 _on_host: ContextVar[bool] = ContextVar("on_host", default=False)
 
@@ -73,9 +75,45 @@ def tensors(tree: Any) -> Iterator[Tensor]:
         yield from tensors(list(vars(tree).values()))
 
 
+def attribute_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Tensors that modules hold as plain attributes: neither parameters nor buffers."""
+    registered = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        held = {k: v for k, v in vars(module).items() if k not in _REGISTERED}
+        yield from (tensor for tensor in tensors(held) if id(tensor) not in registered)
+
+
+_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
+
+
 def storages(tree: Any) -> Iterator[torch.UntypedStorage]:
-    """The storages of all tensors in such a tree, one for each tensor."""
+    """The storages of all tensors in such a tree; a wrapper's are those of what it holds."""
     for tensor in tensors(tree):
-        # Meta tensors have sizes but no memory, and sparse ones no storage of their own.
-        if tensor.layout == torch.strided and not tensor.is_meta:
-            yield tensor.untyped_storage()
+        if tensor.layout in _COMPRESSED:
+            yield from storages([getattr(tensor, part)() for part in _COMPRESSED[tensor.layout]])
+        elif tensor.layout == torch.sparse_coo:
+            yield from storages([tensor._indices(), tensor._values()])
+        elif tensor.is_quantized or type(tensor) in (Tensor, nn.Parameter, FakeTensor):
+            # Meta tensors have sizes but no memory.
+            if tensor.layout == torch.strided and not tensor.is_meta:
+                yield tensor.untyped_storage()
+        elif is_traceable_wrapper_subclass(tensor):
+            names, _ = tensor.__tensor_flatten__()
+            yield from storages([getattr(tensor, name) for name in names])
+        elif tensor.layout == torch.strided and not tensor.is_meta:
+            held = list(tensors(vars(tensor)))
+            # A wrapper has sizes of its own and no memory behind them.
+            if held and not isinstance(tensor, FakeTensor) and tensor.data_ptr() == 0:
+                yield from storages(held)
+            else:
+                yield tensor.untyped_storage()
+
+
+_COMPRESSED = {
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}

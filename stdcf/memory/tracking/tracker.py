@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from stdcf.memory.report import MIB, Moment
-from stdcf.memory.tracking.lives import Life, makes_on_host, storages
+from stdcf.memory.tracking.lives import Life, attribute_tensors, makes_on_host, storages
 from stdcf.memory.tracking.place import Place
 
 CATEGORIES = (
@@ -166,7 +166,7 @@ class LifeTracker(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         self._mark("parameters", self._model.parameters())
-        self._mark("buffers", self._model.buffers())
+        self._mark("buffers", [*self._model.buffers(), *attribute_tensors(self._model)])
         self._mark("batch", self._batch)
         self._mark_results()
         self._settle("start")

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stdcf.memory.report import Moment
-from stdcf.memory.tracking.lives import makes_on_host, storages
+from stdcf.memory.tracking.lives import attribute_tensors, makes_on_host, storages
 from stdcf.memory.tracking.place import Place
 from stdcf.memory.tracking.tracker import QUESTIONS, CapExceeded
 
@@ -57,6 +57,7 @@ class CapWatch(TorchDispatchMode):
         self._place = Place(self._model, self._optimizer, around_optimizer=lambda: None)
         parameters = list(self._model.parameters())
         self._see([self._batch, parameters, list(self._model.buffers())])
+        self._see(list(attribute_tensors(self._model)))
         self._see([p.grad for p in parameters if p.grad is not None])
         if self._optimizer is not None:
             self._see(tree_leaves(list(self._optimizer.state.values())))
