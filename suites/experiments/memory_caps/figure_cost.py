@@ -71,15 +71,16 @@ def _panel(axes: "Axes", row: Row, names: Sequence[str], cost: str) -> None:
 
 def _key(names: Sequence[str], plans: Sequence[Row]) -> list[str]:
     first = plans[0]
+    numbered = [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    half = (len(numbered) + 1) // 2
     clips = {
         row["model"]: f"{row['model']} {'×'.join(map(str, row['measured_shape']))}"
         for row in plans
         if _timed(row)
     }
     return [
-        "   ".join(
-            f"{number}\N{NO-BREAK SPACE}{name}" for number, name in enumerate(names, start=1)
-        ),
+        "   ".join(numbered[:half]),
+        "   ".join(numbered[half:]),
         "both as shares of plain full size; filled: full-size clips, open: ITSL (β=γ=2)",
         "peak: of the plan's step on CUDA, predicted; "
         f"time: {first['threads']} thread(s) on {first['device']}; {first['finished'][:10]}",
