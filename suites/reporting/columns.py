@@ -11,7 +11,7 @@ from suites.reporting.figures.style import layer_name
 from suites.reporting.stats import Estimate
 from suites.tables.table import Table
 
-L = TypeVar("L")
+L = TypeVar("L", contravariant=True)
 
 
 @dataclass(frozen=True)

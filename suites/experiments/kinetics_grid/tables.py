@@ -1,7 +1,9 @@
 """The ablation on Kinetics-400 as text: what is predicted of every point, and what came out."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ from suites.engine.suite import Row
 from suites.experiments.kinetics_grid.gpu_hours import NOTE, Shape, gpu_hours
 from suites.experiments.kinetics_grid.points import GIB, Point, points
 from suites.experiments.shared.video_systems import CHANNELS, SIZE
-from suites.reporting import cells
+from suites.reporting import columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
@@ -21,43 +24,87 @@ CLASSES = 400
 CLIP: Shape = (CHANNELS, 8, SIZE, SIZE)
 TEST_CLIP: Shape = (CHANNELS, 8, 256, 256)
 
-_POINT_COLUMNS = ["Layer", "M, N", "E", "β", "γ", "Dilated", "Cap, GiB"]
+
+@dataclass(frozen=True)
+class _Planned:
+    """A point, how many seeds it has, and what is predicted of it."""
+
+    point: Point
+    cap_bytes: int | None
+    seeds: int
+    peak_bytes: int
+    hours: float
+
+    @property
+    def fits(self) -> bool:
+        return self.cap_bytes is None or self.peak_bytes <= self.cap_bytes
+
+
+@dataclass(frozen=True)
+class _Ran(Line):
+    """The runs of a point, which is the line's key."""
+
+    @property
+    def point(self) -> Point:
+        point: Point = self.key
+        return point
+
+    @property
+    def cap_bytes(self) -> int | None:
+        return self.rows[0].get("cap_bytes") or self.point.cap_bytes
+
+
+def _itsl(head: str, text: Callable[[Point], str], full: str = "") -> Column[_Planned | _Ran]:
+    return Column(head, lambda x: full if x.point.iterations is None else text(x.point))
+
+
+_POINT: list[Column[_Planned | _Ran]] = [
+    Column("Layer", lambda x: x.point.layer),
+    Column("M, N", lambda x: "{}, {}".format(*x.point.atoms) if x.point.atoms else ""),
+    _itsl("E", lambda point: str(point.iterations), full="full size"),
+    _itsl("β", lambda point: str(point.beta)),
+    _itsl("γ", lambda point: str(point.gamma)),
+    _itsl("Dilated", lambda point: "yes" if point.dilated else "no"),
+    Column("Cap, GiB", lambda x: "none" if x.cap_bytes is None else f"{x.cap_bytes / GIB:g}"),
+]
+_PLAN: list[Column[_Planned]] = [
+    *_POINT,
+    Column("Seeds", lambda x: str(x.seeds)),
+    Column("Predicted peak, GiB", lambda x: f"{x.peak_bytes / GIB:.2f}"),
+    Column("Fits", lambda x: "" if x.cap_bytes is None else "yes" if x.fits else "no"),
+    Column("GPU-hours a run, est.", lambda x: f"{x.hours:,.0f}" if x.fits else "0: ends at once"),
+]
+_RESULTS: list[Column[_Ran]] = [
+    *_POINT,
+    columns.count(),
+    columns.percent("Top-1, %", "video_accuracy"),
+    columns.more_percent("Top-5, %", "video_top5"),
+    columns.mib("Peak, pred., MiB", "predicted_peak_bytes"),
+    columns.mib("Peak, meas., MiB", "measured_peak_bytes"),
+    columns.first("Hours", lambda row: f"{row['train_seconds'] / 3600:.2f}"),
+]
 
 
 def plan(specs: Sequence[RunSpec]) -> list[Table]:
     """Memory and time of every point, in the paper's setting and without data."""
     by_mode = _points_by_mode()
-    body, hours_of_all = [], 0.0
+    seeds = Counter((spec.layer, spec.mode) for spec in specs)
     predictor = Predictor()
+    lines, hours = [], 0.0
     for spec in specs:
-        peak, hours = predictor.peak_bytes(spec), predictor.hours(spec)
-        fits = spec.cap_bytes is None or peak <= spec.cap_bytes
-        hours_of_all += hours if fits else 0
-        if spec.seed > 0:
-            continue
-        seeds = sum(other.mode == spec.mode and other.layer == spec.layer for other in specs)
-        body.append(
-            [
-                *_describe(by_mode[spec.layer, spec.mode], spec.cap_bytes),
-                str(seeds),
-                f"{peak / GIB:.2f}",
-                "" if spec.cap_bytes is None else "yes" if fits else "no",
-                f"{hours:,.0f}" if fits else "0: ends at once",
-            ]
-        )
+        key = (spec.layer, spec.mode)
+        predicted = predictor.peak_bytes(spec), predictor.hours(spec)
+        line = _Planned(by_mode[key], spec.cap_bytes, seeds[key], *predicted)
+        hours += line.hours if line.fits else 0
+        if spec.seed == 0:
+            lines.append(line)
     return [
-        Table(
-            title=f"kinetics_grid: {len(body)} points, {len(specs)} runs, about "
-            f"{hours_of_all:,.0f} GPU-hours (ESTIMATE)",
-            columns=[
-                *_POINT_COLUMNS,
-                "Seeds",
-                "Predicted peak, GiB",
-                "Fits",
-                "GPU-hours a run, est.",
-            ],
-            rows=body,
-            notes=[
+        columns.table(
+            f"kinetics_grid: {len(lines)} points, {len(specs)} runs, about "
+            f"{hours:,.0f} GPU-hours (ESTIMATE)",
+            _PLAN,
+            lines,
+            [
                 f"peak: a training step of {specs[0].batch_size} clips on one CUDA device, the "
                 "largest stage's; all tensors alive, without cuDNN's workspace",
                 NOTE,
@@ -72,39 +119,9 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["mode"]), []).append(row)
-    body = []
-    for key, point in by_mode.items():
-        group = groups.get(key)
-        if not group:
-            continue
-        first = next((row for row in group if row["status"] == "ok"), None)
-        body.append(
-            [
-                *_describe(point, group[0].get("cap_bytes") or point.cap_bytes),
-                str(sum(row["status"] == "ok" for row in group)),
-                cells.percent(group, "video_accuracy"),
-                cells.percent(group, "video_top5") if first else "–",
-                cells.mib(first["predicted_peak_bytes"] if first else None),
-                cells.mib(first["measured_peak_bytes"] if first else None),
-                f"{first['train_seconds'] / 3600:.2f}" if first else "–",
-            ]
-        )
-    return [
-        Table(
-            title=f"kinetics_grid: {len(body)} of {len(by_mode)} points ({describe(rows)})",
-            columns=[
-                *_POINT_COLUMNS,
-                "n",
-                "Top-1, %",
-                "Top-5, %",
-                "Peak, pred., MiB",
-                "Peak, meas., MiB",
-                "Hours",
-            ],
-            rows=body,
-            notes=provenance_notes(rows),
-        )
-    ]
+    lines = [_Ran(groups[key], point) for key, point in by_mode.items() if key in groups]
+    title = f"kinetics_grid: {len(lines)} of {len(by_mode)} points ({describe(rows)})"
+    return [columns.table(title, _RESULTS, lines, provenance_notes(rows))]
 
 
 class Predictor:
@@ -174,16 +191,3 @@ def _macs(network: str, clip: Shape) -> int:
 
 def _points_by_mode() -> dict[tuple[str, str], Point]:
     return {(point.layer, point.mode): point for point in points()}
-
-
-def _describe(point: Point, cap_bytes: int | None) -> list[str]:
-    is_full = point.iterations is None
-    return [
-        point.layer,
-        "" if point.atoms is None else "{}, {}".format(*point.atoms),
-        "full size" if is_full else str(point.iterations),
-        "" if is_full else str(point.beta),
-        "" if is_full else str(point.gamma),
-        "" if is_full else "yes" if point.dilated else "no",
-        "none" if cap_bytes is None else f"{cap_bytes / GIB:g}",
-    ]

@@ -1,6 +1,8 @@
 """Memory caps as text: what fits, what it costs, and accuracy under one cap."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from suites.engine.suite import Row
@@ -10,12 +12,14 @@ from suites.experiments.memory_caps.techniques import (
     in_suite_order,
     split_mode,
 )
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.figures.style import LAYER_NAMES
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
 GIB = 2**30
+_Way = Mapping[str, Any]
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -32,45 +36,58 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     return [*found, *([_accuracy(trained)] if trained else [])]
 
 
-def _ways(row: Row) -> Mapping[str, Mapping[str, Any]]:
+def _ways(row: Row) -> Mapping[str, _Way]:
     return row.get("techniques") or {}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer's steps with one technique, and plain full size's."""
+
+    layer: str
+    name: str
+    way: _Way
+    plain: _Way
+
+    def share(self, field: str) -> str:
+        return f"{self.way[field] / self.plain[field]:.2f}"
+
+    def off(self) -> str:
+        off = self.way["measured_peak_bytes"] / self.way["predicted_here_bytes"] - 1
+        return f"{100 * off:+.2f}%"
+
+
+def _steps(rows: Sequence[Row]) -> list[_Step]:
+    return [
+        _Step(LAYER_NAMES[row["layer"]], name, way, _ways(row)["full size"])
+        for row in rows
+        for name, way in _ways(row).items()
+    ]
+
+
+_NAMES = [
+    Column[_Step]("Layer", lambda step: step.layer),
+    Column[_Step]("Technique", lambda step: step.name),
+]
 
 
 def _fits(network: str, rows: Sequence[Row]) -> Table:
     ok = [row for row in rows if row["status"] == "ok"]
     caps = list(next(iter(_ways(ok[0]).values()))["room"]) if ok else []
-    body = []
-    for row in ok:
-        plain = _ways(row)["full size"]
-        for name, way in _ways(row).items():
-            body.append(
-                [
-                    LAYER_NAMES[row["layer"]],
-                    name,
-                    f"{way['peak_bytes'] / GIB:.2f}",
-                    f"{way['peak_bytes'] / plain['peak_bytes']:.2f}",
-                    f"{way['reserved_bytes'] / GIB:.2f}",
-                    f"{way['step_cost']:.2f}×",
-                    f"{way['training_cost']:.2f}×",
-                    *(_room(way["room"][cap]) for cap in caps),
-                ]
-            )
-    first = ok[0] if ok else None
-    size = "×".join(map(str, first["input_shape"])) if first else "–"
-    return Table(
-        title=f"{network}: clips a step under each cap (predicted for CUDA, plan {size})",
-        columns=[
-            "Layer",
-            "Technique",
-            "Peak, GiB",
-            "of full",
-            "Reserved",
-            "Step",
-            "Training",
-            *(f"{cap} GiB" for cap in caps),
+    size = "×".join(map(str, ok[0]["input_shape"])) if ok else "–"
+    return columns.table(
+        f"{network}: clips a step under each cap (predicted for CUDA, plan {size})",
+        [
+            *_NAMES,
+            Column("Peak, GiB", lambda step: f"{step.way['peak_bytes'] / GIB:.2f}"),
+            Column("of full", lambda step: step.share("peak_bytes")),
+            Column("Reserved", lambda step: f"{step.way['reserved_bytes'] / GIB:.2f}"),
+            Column("Step", lambda step: f"{step.way['step_cost']:.2f}×"),
+            Column("Training", lambda step: f"{step.way['training_cost']:.2f}×"),
+            *(Column(f"{cap} GiB", partial(_room_under, cap)) for cap in caps),
         ],
-        rows=body,
-        notes=[
+        _steps(ok),
+        [
             "peak: all tensors of a step with the plan's batch; reserved: the CUDA allocator's "
             "blocks, simulated, with what cuBLAS and cuDNN take of it, which is what the caps are "
             "about; CUDA's context is not in it",
@@ -81,6 +98,10 @@ def _fits(network: str, rows: Sequence[Row]) -> Table:
     )
 
 
+def _room_under(cap: str, step: _Step) -> str:
+    return _room(step.way["room"][cap])
+
+
 def _room(clips: float) -> str:
     """The batch that fits, or what part of one clip's height and width does."""
     if clips >= 1:
@@ -89,42 +110,20 @@ def _room(clips: float) -> str:
 
 
 def _measured(network: str, rows: Sequence[Row]) -> Table:
-    body = []
-    for row in rows:
-        ways = _ways(row)
-        if not any("step_seconds" in way for way in ways.values()):
-            continue
-        plain = ways["full size"]
-        for name, way in ways.items():
-            if "step_seconds" not in way:
-                continue
-            off = way["measured_peak_bytes"] / way["predicted_here_bytes"] - 1
-            body.append(
-                [
-                    LAYER_NAMES[row["layer"]],
-                    name,
-                    cells.mib(way["measured_peak_bytes"]),
-                    f"{way['measured_peak_bytes'] / plain['measured_peak_bytes']:.2f}",
-                    f"{100 * off:+.2f}%",
-                    f"{way['step_seconds']:.3f}",
-                    f"{way['step_seconds'] / plain['step_seconds']:.2f}×",
-                ]
-            )
     first = rows[0]
     size = "×".join(map(str, first.get("measured_shape") or ()))
-    return Table(
-        title=f"{network}: steps that ran, {size} on {first['device']}",
-        columns=[
-            "Layer",
-            "Technique",
-            "Peak, MiB",
-            "of full",
-            "vs predicted",
-            "Step, s",
-            "of full's",
+    return columns.table(
+        f"{network}: steps that ran, {size} on {first['device']}",
+        [
+            *_NAMES,
+            Column("Peak, MiB", lambda step: cells.mib(step.way["measured_peak_bytes"])),
+            Column("of full", lambda step: step.share("measured_peak_bytes")),
+            Column("vs predicted", _Step.off),
+            Column("Step, s", lambda step: f"{step.way['step_seconds']:.3f}"),
+            Column("of full's", lambda step: step.share("step_seconds") + "×"),
         ],
-        rows=body,
-        notes=[
+        [step for step in _steps(rows) if "step_seconds" in step.way],
+        [
             f"peak measured by {first.get('measured_by')}; time: median, of ITSL the mean of its "
             f"two stages; {first['threads']} thread(s)"
         ],
@@ -132,42 +131,26 @@ def _measured(network: str, rows: Sequence[Row]) -> Table:
 
 
 def _accuracy(rows: Sequence[Row]) -> Table:
-    body = []
-    keys = dict.fromkeys((row["layer"], row["mode"]) for row in rows)
-    for layer, mode in keys:
-        group = [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
-        one = next((row for row in group if row["status"] == "ok"), None)
-        technique, budget = split_mode(mode)
-        body.append(
-            [
-                LAYER_NAMES[layer] + (" †" if any(row["shipped"] for row in group) else ""),
-                technique,
-                BUDGETS.get(budget, budget),
-                str(one["batch_size"]) if one else "–",
-                str(one["epochs_per_stage"]) if one else "–",
-                cells.mib(one["measured_peak_bytes"]) if one else "–",
-                cells.percent(group),
-                str(sum(row["status"] == "ok" for row in group)),
-                f"{one['train_seconds']:.0f}" if one else "–",
-            ]
-        )
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["layer"], row["mode"]), []).append(row)
     caps = {row["cap_bytes"] for row in rows if row.get("cap_bytes")}
     cap = f", cap {cells.mib(caps.pop())} MiB" if len(caps) == 1 else ""
-    return Table(
-        title=f"kth_cnn under one cap ({trained_on(rows)}{cap})",
-        columns=[
-            "Layer",
-            "Technique",
-            "For",
-            "Batch",
-            "Epochs a stage",
-            "Peak meas., MiB",
-            "Clip acc., %",
-            "n",
-            "Seconds",
+    return columns.table(
+        f"kth_cnn under one cap ({trained_on(rows)}{cap})",
+        [
+            columns.layer(),
+            Column[Line]("Technique", lambda line: line.key[0]),
+            Column("For", lambda line: BUDGETS.get(line.key[1], line.key[1])),
+            columns.first("Batch", lambda row: str(row["batch_size"])),
+            columns.first("Epochs a stage", lambda row: str(row["epochs_per_stage"])),
+            columns.mib("Peak meas., MiB", "measured_peak_bytes"),
+            columns.percent("Clip acc., %"),
+            columns.count(),
+            columns.seconds("Seconds"),
         ],
-        rows=body,
-        notes=[
+        [Line(group, split_mode(mode), layer) for (layer, mode), group in groups.items()],
+        [
             f"batch: the largest that fits, at most {LARGEST_BATCH[rows[0]['profile']]}",
             "ITSL has six stages on smaller clips, of 2.25 times the computation of full size's",
             *provenance_notes(rows),

@@ -1,11 +1,15 @@
 """§2.4 as a table: what was counted beside what the formulas say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.reporting import columns
+from suites.reporting.columns import Column
 from suites.reporting.small_print import provenance_notes
 from suites.tables.table import Table
+
+_Line = Mapping[str, Any]
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -13,39 +17,23 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     ok = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["mode"])
     measured = [(row, one) for row in ok for one in row["measurements"]]
     most = max((one["channels"] for _, one in measured), default=0)
-    body = [
-        [
-            f"{row['t']}×{row['k']}²",
-            str(one["spatial_atoms"]),
-            str(one["temporal_atoms"]),
-            f"{one['params']:,}",
-            _same(one["params"], one["formula_params"]),
-            _share(one["params"], one["dense_params"]),
-            f"{one['macs']:,}",
-            _same(one["macs"], one["formula_macs"]),
-            _share(one["macs"], one["dense_macs"]),
-            f"{100 * one['limit']:.2f}",
-        ]
-        for row, one in measured
-        if one["channels"] == most
-    ]
     return [
-        Table(
-            title=f"§2.4: counted against the formulas, {most} → {most} channels",
-            columns=[
-                "Filter",
-                "M",
-                "N",
-                "Params, counted",
-                "formula",
-                "of dense, %",
-                "MACs, counted",
-                "formula ",
-                "of dense, % ",
-                "MN/(tk²), %",
+        columns.table(
+            f"§2.4: counted against the formulas, {most} → {most} channels",
+            [
+                Column[_Line]("Filter", lambda line: "{t}×{k}²".format(**line)),
+                Column("M", lambda line: str(line["spatial_atoms"])),
+                Column("N", lambda line: str(line["temporal_atoms"])),
+                Column("Params, counted", lambda line: f"{line['params']:,}"),
+                Column("formula", lambda line: _same(line["params"], line["formula_params"])),
+                Column("of dense, %", lambda line: _share(line["params"], line["dense_params"])),
+                Column("MACs, counted", lambda line: f"{line['macs']:,}"),
+                Column("formula ", lambda line: _same(line["macs"], line["formula_macs"])),
+                Column("of dense, % ", lambda line: _share(line["macs"], line["dense_macs"])),
+                Column("MN/(tk²), %", lambda line: f"{100 * line['limit']:.2f}"),
             ],
-            rows=body,
-            notes=_notes(rows, [one for _, one in measured]),
+            [{**row, **one} for row, one in measured if one["channels"] == most],
+            _notes(rows, [one for _, one in measured]),
         )
     ]
 

@@ -3,15 +3,17 @@
 Figures 6 and 7 are of this kind; see `stage_maps_task`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row
 from suites.experiments.shared import kth
 from suites.experiments.shared.conditions import layers_of
-from suites.reporting import cells
-from suites.reporting.figures.style import layer_name
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
 
@@ -45,30 +47,21 @@ def stage_words(name: str) -> str:
 
 def table(rows: Sequence[Row], title: str, notes: Sequence[str]) -> Table:
     """A line a layer and stage, the second stage against the first."""
-    body = []
-    for layer in layers_of(rows):
-        own = [row for row in rows if row["layer"] == layer]
-        first: list[dict[str, Any]] | None = None
-        for stage in stages_of(rows):
-            group = after(own, stage)
-            shown = [{**row, "accuracy": row.get("on_motion")} for row in group]
-            gain = None if first is None else cells.paired_difference(shown, first)
-            first = first or shown
-            body.append(
-                [
-                    layer_name(layer) + (" †" if any(row["shipped"] for row in group) else ""),
-                    stage_words(stage),
-                    cells.percent(group),
-                    str(sum(row["status"] == "ok" for row in group)),
-                    cells.percent(shown),
-                    "" if gain is None else cells.with_interval(gain, sign=True),
-                ]
-            )
-    return Table(
-        title=f"{title} ({describe(rows)})",
-        columns=["Layer", "After", "Clip acc., %", "n", "On motion, %", "vs first"],
-        rows=body,
-        notes=[
+    return columns.table(
+        f"{title} ({describe(rows)})",
+        [
+            columns.layer(),
+            Column[Line]("After", lambda line: stage_words(line.key)),
+            Column(
+                "Clip acc., %",
+                lambda line: cells.percent(line.rows, partial(_seen, line.key, "accuracy")),
+            ),
+            columns.count(),
+            columns.percent("On motion, %"),
+            columns.difference("vs first", unknown=""),
+        ],
+        _lines(rows),
+        [
             "on motion: the part of a map that lies in the tenth of its cells in which the clip "
             "changes most from frame to frame, mean over the test clips (10: no more than "
             "anywhere); vs first in points, paired by seed",
@@ -77,6 +70,27 @@ def table(rows: Sequence[Row], title: str, notes: Sequence[str]) -> Table:
             *provenance_notes(rows),
         ],
     )
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[Line]:
+    for layer in layers_of(rows):
+        first: Line | None = None
+        for stage in stages_of(rows):
+            group = [row for row in rows if row["layer"] == layer and _was_seen(row, stage)]
+            line = Line(group, stage, layer, value=partial(_seen, stage, "on_motion"))
+            yield line if first is None else replace(line, base=first.rows, base_value=first.value)
+            first = first or line
+
+
+def _was_seen(row: Row, stage: str) -> bool:
+    """Failed runs are among those that are shown."""
+    looks = row.get("looks") or ()
+    return row["status"] != "ok" or any(look["stage"] == stage for look in looks)
+
+
+def _seen(stage: str, column: str, row: Row) -> float:
+    (value,) = (look[column] for look in row["looks"] if look["stage"] == stage)
+    return float(value)
 
 
 def stages_of(rows: Sequence[Row]) -> list[str]:

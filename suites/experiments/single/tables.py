@@ -1,41 +1,29 @@
 """Accuracy, memory and time of single runs."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from suites.engine.suite import Row
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column, Line
 from suites.tables.table import Table
 
 
 def table(rows: Sequence[Row]) -> Table:
     """One line a run."""
-    body = []
-    for row in sorted(rows, key=lambda row: (row["model"], row["layer"], row["mode"], row["seed"])):
-        ok = row["status"] == "ok"
-        body.append(
-            [
-                f"{row['model']} {row['layer']}",
-                row["mode"].partition("-")[0],
-                "+".join(row.get("savers") or ()) or "–",
-                f"{100 * row['accuracy']:.2f}" if ok else row["status"],
-                cells.mib(row.get("predicted_peak_bytes")),
-                cells.mib(row.get("measured_peak_bytes")),
-                f"{row['train_seconds']:.0f}" if ok else "–",
-            ]
-        )
-    return Table(
-        title=f"Single runs ({_data(rows)})",
-        columns=[
-            "Model",
-            "Training",
-            "Savers",
-            "Clip acc., %",
-            "Peak pred., MiB",
-            "Peak meas., MiB",
-            "Seconds",
+    return columns.table(
+        f"Single runs ({_data(rows)})",
+        [
+            Column[Line]("Model", lambda line: "{model} {layer}".format(**line.rows[0])),
+            Column("Training", lambda line: line.rows[0]["mode"].partition("-")[0]),
+            Column("Savers", lambda line: "+".join(line.rows[0].get("savers") or ()) or "–"),
+            columns.percent("Clip acc., %"),
+            Column("Peak pred., MiB", lambda x: cells.mib(x.rows[0].get("predicted_peak_bytes"))),
+            Column("Peak meas., MiB", lambda x: cells.mib(x.rows[0].get("measured_peak_bytes"))),
+            columns.seconds("Seconds"),
         ],
-        rows=body,
-        notes=[*_measured_by(rows), *_ends(rows)],
+        [Line([row]) for row in sorted(rows, key=itemgetter("model", "layer", "mode", "seed"))],
+        [*_measured_by(rows), *_ends(rows)],
     )
 
 

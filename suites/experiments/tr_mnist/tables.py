@@ -1,10 +1,11 @@
 """Figure 2's numbers as text: mean test PSNR beside the paper's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from suites.engine.suite import Row
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column
 from suites.reporting.figures.style import layer_name
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
@@ -51,30 +52,6 @@ LINES = (
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line each, with its distance from rank-1."""
     ok = [row for row in rows if row["status"] == "ok"]
-    body = []
-    for line in LINES:
-        group = of(rows, line)
-        good = of(ok, line)
-        found = estimate([row["psnr_db"] for row in good]) if good else None
-        ahead = difference(ok, line)
-        is_papers = line.mode == EQUAL_WIDTH
-        body.append(
-            [
-                line.name + (" †" if any(row["shipped"] for row in group) else ""),
-                line.compared_at,
-                str(good[0]["widths"][0]) if good else "–",
-                f"{good[0]['params']:,}" if good else "–",
-                cells.statuses(group) if found is None else cells.with_interval(found),
-                str(len(good)),
-                cells.fixed(paper_db(line.layer)) if is_papers else "",
-                ""
-                if line.layer == "rank1"
-                else "–"
-                if ahead is None
-                else cells.with_interval(ahead, sign=True),
-                cells.fixed(_paper_ahead(line.layer), 1, sign=True) if is_papers else "",
-            ]
-        )
     notes = [
         "PSNR: 10 log₁₀(1/MSE) of each test clip, pixels from 0 to 1, its mean over clips; "
         "± over seeds; vs rank-1 at equal width or parameters, in dB, paired by seed",
@@ -89,23 +66,39 @@ def tables(rows: Sequence[Row]) -> list[Table]:
             f"a black clip has {ok[0]['black_psnr_db']:.2f} dB"
         )
     return [
-        Table(
-            title=f"Figure 2: reconstruction ({describe(rows)})",
-            columns=[
-                "Layer",
-                "Compared at",
-                "Channels",
-                "Params",
-                "PSNR, dB",
-                "n",
-                "Paper",
-                "vs rank-1",
-                "Paper's",
+        columns.table(
+            f"Figure 2: reconstruction ({describe(rows)})",
+            [
+                columns.marked("Layer", lambda line: line.key.name),
+                Column("Compared at", lambda line: line.key.compared_at),
+                columns.first("Channels", lambda row: str(row["widths"][0])),
+                columns.params(),
+                Column("PSNR, dB", _psnr),
+                columns.count(),
+                _of_paper("Paper", lambda layer: cells.fixed(paper_db(layer))),
+                Column("vs rank-1", lambda line: _ahead(ok, line.key)),
+                _of_paper("Paper's", lambda x: cells.fixed(_paper_ahead(x), 1, sign=True)),
             ],
-            rows=body,
-            notes=[*notes, *provenance_notes(rows)],
+            [columns.Line(of(rows, line), line) for line in LINES],
+            [*notes, *provenance_notes(rows)],
         )
     ]
+
+
+def _psnr(line: columns.Line) -> str:
+    values = [row["psnr_db"] for row in line.ok]
+    return cells.with_interval(estimate(values)) if values else cells.statuses(line.rows)
+
+
+def _ahead(ok: Sequence[Row], line: Line) -> str:
+    found = difference(ok, line)
+    if line.layer == "rank1":
+        return ""
+    return "–" if found is None else cells.with_interval(found, sign=True)
+
+
+def _of_paper(head: str, text: Callable[[str], str]) -> Column[columns.Line]:
+    return Column(head, lambda x: text(x.key.layer) if x.key.mode == EQUAL_WIDTH else "")
 
 
 def of(rows: Sequence[Row], line: Line) -> list[Row]:
@@ -115,13 +108,8 @@ def of(rows: Sequence[Row], line: Line) -> list[Row]:
 
 def difference(ok: Sequence[Row], line: Line) -> Estimate | None:
     """A line − rank-1's in dB, over the seeds that both have; None if there is none."""
-    mode = EQUAL_PARAMS if line.mode == EQUAL_PARAMS else EQUAL_WIDTH
-    first, second = (
-        {row["seed"]: row["psnr_db"] for row in of(ok, which)}
-        for which in (line, Line("rank1", mode))
-    )
-    shared = sorted(first.keys() & second.keys())
-    return estimate([first[seed] - second[seed] for seed in shared]) if shared else None
+    rank1 = Line("rank1", EQUAL_PARAMS if line.mode == EQUAL_PARAMS else EQUAL_WIDTH)
+    return cells.paired_difference(of(ok, line), of(ok, rank1), "psnr_db", scale=1)
 
 
 def paper_db(layer: str) -> float | None:
