@@ -39,6 +39,16 @@ WORDS = {
     "m9n2": Words("Atoms", "M=9, N=2"),
     "init_normal": Words("Start", "DCFNet's normal"),
 }
+# Mode -> M and N.
+_ATOMS = {
+    "m1n1": (1, 1),
+    "m9n3": (9, 3),
+    "m3n1": (3, 1),
+    "m3n3": (3, 3),
+    "m1n2": (1, 2),
+    "m6n2": (6, 2),
+    "m9n2": (9, 2),
+}
 _INITS = {"dct": "init_dct", "fourier_bessel": "init_fourier_bessel", "normal": "init_normal"}
 
 
@@ -48,10 +58,8 @@ def settings(request: Request) -> dict[str, Setting]:
     stages = itsl(ITERATIONS, epochs=epochs, lr=1e-3, milestones=milestones(request, epochs))
     layers: dict[str, dict[str, Any]] = {mode: {"init": init} for init, mode in _INITS.items()}
     found = {mode: Setting(stages, layers.get(mode, {})) for mode in WORDS}
-    for mode in WORDS:
-        if mode[0] == "m":
-            atoms = {"num_spatial_atoms": int(mode[1]), "num_temporal_atoms": int(mode[3])}
-            found[mode] = Setting(stages, atoms)
+    for mode, (m, n) in _ATOMS.items():
+        found[mode] = Setting(stages, {"num_spatial_atoms": m, "num_temporal_atoms": n})
     found["shared"] = Setting(stages, model_options={"share_atoms": True})
     found["frozen_fourier_bessel"] = Setting(
         changed(stages, trains=("joint",)), {"init": "fourier_bessel"}

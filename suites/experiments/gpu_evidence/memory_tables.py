@@ -1,11 +1,13 @@
 """Predicted memory against measured, beside the paper's; caps; what it means for the predictor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from suites.engine.suite import Row
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column
 from suites.reporting.published import number, published
 from suites.tables.table import Cell, Table
 
@@ -54,36 +56,51 @@ def _cases(rows: Sequence[Row]) -> dict[str, Found]:
     return {one["name"]: one for row in rows for one in row["cases"]}
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A step as measured, and as predicted."""
+
+    name: str
+    measured: Found
+    predicted: Found
+
+    def peak(self) -> str:
+        """Measured; else how it ended."""
+        if _known(self.measured):
+            return cells.mib(self.measured.get("peak_bytes"))
+        return str(self.measured.get("status", "not measured"))
+
+    def off(self) -> str:
+        if not (_known(self.predicted) and _known(self.measured)):
+            return "–"
+        ratio = (_allocated(self.predicted) or 0) / self.measured["peak_bytes"]
+        return _percent(ratio)
+
+
+_NAME = Column[_Step]("Step", lambda step: step.name)
+_OFF = Column("Off by", _Step.off)
+_PREDICTED = Column[_Step]("Predicted", lambda step: _predicted(_allocated(step.predicted)))
+
+
+def _pairs(measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> list[_Step]:
+    return [_Step(name, found, predicted.get(name, {})) for name, found in measured.items()]
+
+
 def _published(name: str, measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> Table:
-    body = []
-    for case, found in measured.items():
-        expected = predicted.get(case, {})
-        body.append(
-            [
-                case,
-                cells.mib(found.get("peak_bytes")) if _known(found) else _why(found),
-                cells.mib(found.get("reserved_bytes")),
-                _predicted(_allocated(expected)),
-                _off(expected, found),
-                _predicted(expected.get("peak_bytes")),
-                _paper(name, case),
-                str(found.get("most_clips", "–")),
-            ]
-        )
-    return Table(
-        title=f"Table {name}: peak memory of a training step on CUDA, MiB",
-        columns=[
-            "Step",
-            "Measured, allocated",
-            "Measured, reserved",
-            "Predicted",
-            "Off by",
-            "Predicted, tensors alone",
-            "Paper",
-            "Clips that fit the card",
+    return columns.table(
+        f"Table {name}: peak memory of a training step on CUDA, MiB",
+        [
+            _NAME,
+            Column("Measured, allocated", _Step.peak),
+            Column("Measured, reserved", lambda x: cells.mib(x.measured.get("reserved_bytes"))),
+            _PREDICTED,
+            _OFF,
+            Column("Predicted, tensors alone", lambda x: _predicted(x.predicted.get("peak_bytes"))),
+            Column("Paper", lambda step: _paper(name, step.name)),
+            Column("Clips that fit the card", lambda x: str(x.measured.get("most_clips", "–"))),
         ],
-        rows=body,
-        notes=[
+        _pairs(measured, predicted),
+        [
             "predicted: tensors in the allocator's blocks, and what cuBLAS and cuDNN take; off by: "
             "predicted over measured",
             "16 clips and Adam for kth_cnn, else 8 clips and SGD; the paper's ITSL is its larger "
@@ -96,23 +113,8 @@ def _known(found: Found) -> bool:
     return found.get("status") == "ok"
 
 
-def _why(found: Found) -> str:
-    return str(found.get("status", "not measured"))
-
-
 def _predicted(n_bytes: float | None) -> str:
     return Cell(cells.mib(n_bytes), "predicted") if n_bytes is not None else "–"
-
-
-def _off(expected: Found, found: Found) -> str:
-    ratio = _ratio(expected, found)
-    return "–" if ratio is None else f"{100 * (ratio - 1):+.1f}%"
-
-
-def _ratio(expected: Found, found: Found) -> float | None:
-    if not (_known(expected) and _known(found)):
-        return None
-    return float((_allocated(expected) or 0) / found["peak_bytes"])
 
 
 def _allocated(expected: Found) -> float | None:
@@ -142,22 +144,56 @@ _OTHERS = "Networks and a layout by which no rule was made: predicted peak again
 
 
 def _steps(title: str, measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> Table:
-    body = []
-    for case, found in measured.items():
-        expected = predicted.get(case, {})
-        body.append(
-            [
-                case,
-                cells.mib(found.get("peak_bytes")) if _known(found) else _why(found),
-                _predicted(_allocated(expected)),
-                _off(expected, found),
-            ]
-        )
-    return Table(
-        title=title,
-        columns=["Step", "Measured", "Predicted", "Off by"],
-        rows=body,
-    )
+    shown = [_NAME, Column("Measured", _Step.peak), _PREDICTED, _OFF]
+    return columns.table(title, shown, _pairs(measured, predicted))
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """How far one way to predict is off; steps are names with predicted and measured bytes."""
+
+    title: str
+    steps: Sequence[tuple[str, float, float]]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [expected / found for _, expected, found in self.steps]
+
+    @property
+    def short(self) -> float:
+        return max(found - expected for _, expected, found in self.steps)
+
+    def shown(self, text: Callable[[], str]) -> str:
+        return text() if self.steps else "–"
+
+    def within(self) -> str:
+        if not self.steps:
+            return "–"
+        return str(sum(abs(ratio - 1) <= _WITHIN for ratio in self.ratios))
+
+    def end(self, which: Callable[[Sequence[float]], float]) -> str:
+        ratio = which(self.ratios)
+        return f"{_percent(ratio)} ({self.steps[self.ratios.index(ratio)][0]})"
+
+    def allowance(self) -> str:
+        if self.short > 0:
+            needed = f"{self.short / MIB:,.0f} MiB"
+            return f"{self.title}: an allowance of {needed} would cover every step here"
+        return f"{self.title}: no step took more than predicted; no allowance is needed here"
+
+
+def _steps_of(
+    expected: Mapping[str, float | None], measured: Mapping[str, Found]
+) -> list[tuple[str, float, float]]:
+    return [
+        (name, expected[name] or 0, found["peak_bytes"])
+        for name, found in measured.items()
+        if name in expected and _known(found)
+    ]
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f}%"
 
 
 def _verdict(
@@ -178,52 +214,33 @@ def _verdict(
         ("the same, where no rule was made", modelled, others),
         ("tensors, and operators run alone", by_running, measured),
     ]
-    body, notes = [], []
-    for title, expected, found in ways:
-        shared = [case for case in found if case in expected and _known(found[case])]
-        if not shared:
-            body.append([title, "0", *("–" for _ in range(5))])
-            continue
-        ratios = {c: float((expected[c] or 0) / found[c]["peak_bytes"]) for c in shared}
-        low, high = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
-        short = max(found[c]["peak_bytes"] - (expected[c] or 0) for c in shared)
-        within = sum(abs(ratio - 1) <= _WITHIN for ratio in ratios.values())
-        words = [f"{100 * (ratios[end] - 1):+.1f}% ({end})" for end in (low, high)]
-        middle = f"{100 * (median(ratios.values()) - 1):+.1f}%"
-        counts = [str(len(shared)), str(within)]
-        body.append([title, *counts, middle, *words, cells.mib(max(short, 0))])
-        notes.append(
-            f"{title}: an allowance of {max(short, 0) / MIB:,.0f} MiB would cover every step here"
-            if short > 0
-            else f"{title}: no step took more than predicted; no allowance is needed here"
-        )
-    return Table(
-        title="What it means for the predictor",
-        columns=[
-            *("Prediction", "Steps", f"Within {100 * _WITHIN:.0f}%", "Median", "Lowest"),
-            *("Highest", "Most short by, MiB"),
+    lines = [_Verdict(title, _steps_of(expected, found)) for title, expected, found in ways]
+    return columns.table(
+        "What it means for the predictor",
+        [
+            Column[_Verdict]("Prediction", lambda line: line.title),
+            Column("Steps", lambda line: str(len(line.steps))),
+            Column(f"Within {100 * _WITHIN:.0f}%", _Verdict.within),
+            Column("Median", lambda line: line.shown(lambda: _percent(median(line.ratios)))),
+            Column("Lowest", lambda line: line.shown(lambda: line.end(min))),
+            Column("Highest", lambda line: line.shown(lambda: line.end(max))),
+            Column("Most short by, MiB", lambda x: x.shown(lambda: cells.mib(max(x.short, 0)))),
         ],
-        rows=body,
-        notes=notes,
+        lines,
+        [line.allowance() for line in lines if line.steps],
     )
 
 
 def _caps(rows: Sequence[Row]) -> Table:
-    body = []
-    for row in rows:
-        for one in row["cases"]:
-            body.append(
-                [
-                    str(row["case"]),
-                    f"{one['factor']:g}×",
-                    cells.mib(one["cap_bytes"]),
-                    "fits" if one["status"] == "ok" else str(one["status"]),
-                    cells.mib(one.get("peak_bytes")),
-                    cells.mib(one.get("reserved_bytes")),
-                ]
-            )
-    return Table(
-        title="The allocator's limit at parts of the predicted reserved memory, MiB",
-        columns=["Step", "Of the prediction", "Limit", "Ended", "Allocated", "Reserved"],
-        rows=body,
+    return columns.table(
+        "The allocator's limit at parts of the predicted reserved memory, MiB",
+        [
+            Column[Found]("Step", lambda cap: str(cap["step"])),
+            Column("Of the prediction", lambda cap: f"{cap['factor']:g}×"),
+            Column("Limit", lambda cap: cells.mib(cap["cap_bytes"])),
+            Column("Ended", lambda x: "fits" if x["status"] == "ok" else str(x["status"])),
+            Column("Allocated", lambda cap: cells.mib(cap.get("peak_bytes"))),
+            Column("Reserved", lambda cap: cells.mib(cap.get("reserved_bytes"))),
+        ],
+        [{**one, "step": row["case"]} for row in rows for one in row["cases"]],
     )

@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from suites.engine.suite import Row
 from suites.experiments.layer_speed.shapes import KTH_CNN, RESNET50
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column
 from suites.reporting.small_print import provenance_notes, when
 from suites.tables.table import Table
 
 Measurement = Mapping[str, Any]
+_BASE = "regular"
+_LAYER = Column[str]("Layer", str)
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -57,29 +62,30 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def _summary(rows: Sequence[Row], dtype: str) -> Table:
-    by_case = {_case(row): row for row in rows}
-    resnet = [by_case[case] for case in RESNET50 if case in by_case]
-    body = []
-    for name in _names(rows):
-        cells_ = [name]
-        for kind in ("step", "forward"):
-            found = [best_layout(row, name, f"{kind}_ratio") for row in resnet]
-            ratios = [m[f"{kind}_ratio"] for m in found if m is not None]
-            whole = len(ratios) == len(RESNET50)
-            cells_.append(f"{geometric_mean(ratios):.2f}×" if whole else "–")
-            cells_.append(f"{max(ratios):.2f}×" if ratios else "–")
-        body.append(cells_)
-    return Table(
-        title=f"Time against nn.Conv3d over ResNet-50's four shapes, {dtype}, {_batch(rows)}",
-        columns=[
-            "Layer",
-            "fwd+bwd, mean",
-            "fwd+bwd, worst",
-            "forward, mean",
-            "forward, worst",
+    resnet = [row for row in rows if _case(row) in RESNET50]
+
+    def ratios(name: str, kind: str) -> list[float]:
+        best = [best_layout(row, name, f"{kind}_ratio") for row in resnet]
+        return [m[f"{kind}_ratio"] for m in best if m is not None]
+
+    def mean(kind: str, name: str) -> str:
+        values = ratios(name, kind)
+        return f"{geometric_mean(values):.2f}×" if len(values) == len(RESNET50) else "–"
+
+    def worst(kind: str, name: str) -> str:
+        return f"{max(values):.2f}×" if (values := ratios(name, kind)) else "–"
+
+    return columns.table(
+        f"Time against nn.Conv3d over ResNet-50's four shapes, {dtype}, {_batch(rows)}",
+        [
+            _LAYER,
+            Column("fwd+bwd, mean", partial(mean, "step")),
+            Column("fwd+bwd, worst", partial(worst, "step")),
+            Column("forward, mean", partial(mean, "forward")),
+            Column("forward, worst", partial(worst, "forward")),
         ],
-        rows=body,
-        notes=[
+        _names(rows),
+        [
             "geometric means of medians of paired ratios; every layer in its better memory layout "
             "against nn.Conv3d in its better one",
             "stdcf M,N plan; tensorly has as many parameters as stdcf 3,2",
@@ -89,21 +95,21 @@ def _summary(rows: Sequence[Row], dtype: str) -> Table:
 
 
 def _layers(rows: Sequence[Row], dtype: str, kind: str) -> Table:
-    body = []
-    for name in _names(rows):
-        found = [best_layout(row, name, f"{kind}_ratio") for row in rows]
-        body.append([name, *(_ratio(m, kind) for m in found)])
-    base = [best_layout(row, "regular", f"{kind}_seconds") for row in rows]
-    milliseconds = [f"{1e3 * m[f'{kind}_seconds']:.3g}" if m else "–" for m in base]
+    def cell(row: Row, name: str) -> str:
+        if name != _BASE:
+            return _ratio(best_layout(row, name, f"{kind}_ratio"), kind)
+        base = best_layout(row, _BASE, f"{kind}_seconds")
+        return f"{1e3 * base[f'{kind}_seconds']:.3g}" if base else "–"
+
     words = "forward and backward" if kind == "step" else "forward"
-    return Table(
-        title=f"Time of {words} against nn.Conv3d's, {dtype}, {_batch(rows)}",
-        columns=["Layer", *(_case(row) for row in rows)],
-        rows=[["nn.Conv3d, ms", *milliseconds], *body],
-        notes=[
-            "C_in to C_out _ T×H×W; the plan that auto took in brackets",
-            *_left_out(rows),
+    return columns.table(
+        f"Time of {words} against nn.Conv3d's, {dtype}, {_batch(rows)}",
+        [
+            Column("Layer", lambda name: "nn.Conv3d, ms" if name == _BASE else name),
+            *(Column(_case(row), partial(cell, row)) for row in rows),
         ],
+        [_BASE, *_names(rows)],
+        ["C_in to C_out _ T×H×W; the plan that auto took in brackets", *_left_out(rows)],
     )
 
 
@@ -115,67 +121,68 @@ def _ratio(m: Measurement | None, kind: str) -> str:
 
 
 def _memory(rows: Sequence[Row], dtype: str) -> Table:
-    body = []
-    for name in _names(rows):
-        line = [name]
-        for row in rows:
-            found = best_layout(row, name, "step_ratio")
-            base = best_layout(row, "regular", "step_ratio")
-            line.append(
-                f"{found['peak_bytes'] / base['peak_bytes']:.2f}×" if found and base else "–"
-            )
-        body.append(line)
-    peaks = [best_layout(row, "regular", "step_ratio") for row in rows]
-    first = ["nn.Conv3d, MiB", *(cells.mib(m["peak_bytes"] if m else None) for m in peaks)]
-    return Table(
-        title=f"Peak memory of one layer's step against nn.Conv3d's, {dtype}, {_batch(rows)}",
-        columns=["Layer", *(_case(row) for row in rows)],
-        rows=[first, *body],
-        notes=[
+    def cell(row: Row, name: str) -> str:
+        found, base = (best_layout(row, which, "step_ratio") for which in (name, _BASE))
+        if name == _BASE:
+            return cells.mib(base["peak_bytes"] if base else None)
+        return f"{found['peak_bytes'] / base['peak_bytes']:.2f}×" if found and base else "–"
+
+    return columns.table(
+        f"Peak memory of one layer's step against nn.Conv3d's, {dtype}, {_batch(rows)}",
+        [
+            Column("Layer", lambda name: "nn.Conv3d, MiB" if name == _BASE else name),
+            *(Column(_case(row), partial(cell, row)) for row in rows),
+        ],
+        [_BASE, *_names(rows)],
+        [
             "parameters, input, output, their gradients and temporaries, in the layout that is the "
             f"faster one; measured by {', '.join(sorted({str(r['measured_by']) for r in rows}))}",
         ],
     )
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A network's training step with a layer, and with the regular one."""
+
+    name: str
+    step: Measurement
+    base: Measurement
+
+
 def _networks(rows: Sequence[Row], dtype: str) -> Table:
-    body = []
+    lines = []
     for row in rows:
-        base = best_layout(row, "regular", "step_seconds")
+        base = best_layout(row, _BASE, "step_seconds")
         for name in dict.fromkeys(m["name"] for m in row["measurements"]):
             found = best_layout(row, name, "step_ratio")
             assert found is not None
             assert base is not None
-            body.append(
-                [
-                    f"{_case(row)}, {name}",
-                    found["layout"],
-                    f"{1e3 * found['step_seconds']:.0f}",
-                    f"{found['step_ratio']:.2f}×",
-                    f"{found['step_ratio_low']:.2f}–{found['step_ratio_high']:.2f}",
-                    cells.mib(found["peak_bytes"]),
-                    f"{found['peak_bytes'] / base['peak_bytes']:.3f}×",
-                ]
-            )
-    return Table(
-        title=f"A whole training step, {dtype}{' by autocast' if dtype == 'bfloat16' else ''}",
-        columns=[
-            "Network, layer",
-            "Layout",
-            "Step, ms",
-            "time vs regular",
-            "range",
-            "Peak, MiB",
-            "memory vs regular",
+            lines.append(_Step(f"{_case(row)}, {name}", found, base))
+    return columns.table(
+        f"A whole training step, {dtype}{' by autocast' if dtype == 'bfloat16' else ''}",
+        [
+            Column[_Step]("Network, layer", lambda x: x.name),
+            Column("Layout", lambda x: x.step["layout"]),
+            Column("Step, ms", lambda x: f"{1e3 * x.step['step_seconds']:.0f}"),
+            Column("time vs regular", lambda x: f"{x.step['step_ratio']:.2f}×"),
+            Column(
+                "range", lambda x: "{step_ratio_low:.2f}–{step_ratio_high:.2f}".format(**x.step)
+            ),
+            Column("Peak, MiB", lambda x: cells.mib(x.step["peak_bytes"])),
+            Column(
+                "memory vs regular",
+                lambda x: f"{x.step['peak_bytes'] / x.base['peak_bytes']:.3f}×",
+            ),
         ],
-        rows=body,
-        notes=["forward, loss, backward and Adam; each in its better layout", *_where(rows)],
+        lines,
+        ["forward, loss, backward and Adam; each in its better layout", *_where(rows)],
     )
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(m["name"] for row in rows for m in row["measurements"])
-    return [name for name in names if name != "regular"]
+    return [name for name in names if name != _BASE]
 
 
 def _case(row: Row) -> str:

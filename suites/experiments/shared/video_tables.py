@@ -1,12 +1,14 @@
 """Tables 3 and 4 as text: accuracy and cost of every published row beside the paper's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from suites.engine.published_costs import Cost, cost_of_row
 from suites.engine.suite import Row
 from suites.experiments.shared.video_systems import SIZE, clip
-from suites.reporting import cells
+from suites.reporting import cells, columns
+from suites.reporting.columns import Column
+from suites.reporting.columns import Line as Runs
 from suites.reporting.published import number, published
 from suites.reporting.small_print import describe, provenance_notes
 from suites.tables.table import Table
@@ -38,6 +40,10 @@ class Line:
     def clip(self, size: int) -> str:
         """What the stage trains on where full-size clips are of this height and width."""
         return clip(self.frames // self.temporal_stride, size // self.spatial_stride)
+
+    def score(self, column: str) -> Callable[[Row], float]:
+        """What reads the stage's own accuracy from a row that is ok."""
+        return lambda row: next(s[column] for s in row["stages"] if s["stage"] == self.stage)
 
 
 @dataclass(frozen=True)
@@ -71,39 +77,39 @@ def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = Fal
     """Top-1 and top-5 of whole videos. extra: what each run started from."""
     from suites.engine.weights import describe as origin
 
-    body = []
-    for line in table.lines:
-        mine = [row for row in rows if run_of(row) == line.run]
-        tested = [_of_stage(row, line.stage) for row in mine]
-        ok = [row for row in tested if row["status"] == "ok"]
-        theirs = table.row(line.name)
-        first = ok[0] if ok else None
-        cells_of_line = [
-            line.name,
-            cells.percent(tested, "top1"),
-            cells.fixed(number(theirs, "top1"), 1),
-            cells.percent(tested, "top5") if ok else "–",
-            cells.fixed(number(theirs, "top5"), 1),
-            str(len(ok)),
-            line.clip(first["clip_shape"][-1] if first else SIZE),
-            f"{first['test_videos']}" if first else "–",
-            f"{len(first.get('broken_videos') or {})}" if first else "–",
-        ]
-        if extra:
-            started = {origin(row.get("starts_from")) for row in mine}
-            cells_of_line[-2:-2] = [
-                ", ".join(sorted(started)) or "–",
-                (theirs or {}).get("pretrain") or "–",
-            ]
-        body.append(cells_of_line)
-    columns = ["Model", "Top-1, %", "paper", "Top-5, %", "paper's", "n", "Trained on"]
-    columns += ["Started from", "paper from"] if extra else []
-    return Table(
+    def started(runs: Runs) -> str:
+        return ", ".join(sorted({origin(row.get("starts_from")) for row in runs.rows})) or "–"
+
+    def theirs(column: str) -> Callable[[Runs], float | None]:
+        return lambda runs: number(table.row(runs.key.name), column)
+
+    origins: list[Column[Runs]] = [
+        Column("Started from", started),
+        Column("paper from", lambda x: (table.row(x.key.name) or {}).get("pretrain") or "–"),
+    ]
+    return columns.table(
         # STDCF's clips, which are those of most rows, in the title.
-        title=f"{table.title}: accuracy ({describe(sorted(rows, key=lambda r: not r['layer']))})",
-        columns=[*columns, "Videos tested", "Broken"],
-        rows=body,
-        notes=[
+        f"{table.title}: accuracy ({describe(sorted(rows, key=lambda r: not r['layer']))})",
+        [
+            _MODEL,
+            Column("Top-1, %", lambda x: cells.percent(x.rows, x.key.score("video_accuracy"))),
+            columns.published("paper", theirs("top1"), 1),
+            Column(
+                "Top-5, %",
+                lambda x: cells.percent(x.ok, x.key.score("video_top5")) if x.ok else "–",
+            ),
+            columns.published("paper's", theirs("top5"), 1),
+            columns.count(),
+            Column(
+                "Trained on",
+                lambda x: x.key.clip(x.first["clip_shape"][-1] if x.first else SIZE),
+            ),
+            *(origins if extra else []),
+            columns.first("Videos tested", lambda row: str(row["test_videos"])),
+            columns.first("Broken", lambda row: str(len(row.get("broken_videos") or {}))),
+        ],
+        [Runs([row for row in rows if run_of(row) == line.run], line) for line in table.lines],
+        [
             "accuracy of whole videos, scores averaged over each one's views; broken: could not be "
             "decoded, in training or testing, and were left out",
             *_broken_notes(rows),
@@ -112,50 +118,69 @@ def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = Fal
     )
 
 
+_MODEL = Column[Runs]("Model", lambda runs: runs.key.name)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """A published row, its run's cost, and its full-size row's where it is a stage of ITSL."""
+
+    table: PublishedTable
+    line: Line
+    cost: Cost | None
+    whole: "_Costs | None" = None
+
+    @property
+    def peak_gib(self) -> float | None:
+        peak = self.cost.peak_bytes.get(self.line.stage) if self.cost else None
+        return peak / GIB if peak else None
+
+    def paper(self, column: str) -> float | None:
+        return number(self.table.row(self.line.name), column)
+
+    def billions(self, field: str) -> str:
+        return cells.fixed(getattr(self.cost, field) / 1e9 if self.cost else None, 1)
+
+    def share(self, memory: "Callable[[_Costs], float | None]") -> str:
+        """Of full size's memory."""
+        if self.whole is None:
+            return ""
+        own, full = memory(self), memory(self.whole)
+        return f"{100 * own / full:.0f}%" if own and full else "–"
+
+
+def _costs(table: PublishedTable, costs: Mapping[Run, Cost]) -> Iterator[_Costs]:
+    for line in table.lines:
+        whole = next((other for other in table.lines if _is_full_size_of(other, line)), None)
+        full = _Costs(table, whole, costs.get(whole.run)) if whole else None
+        yield _Costs(table, line, costs.get(line.run), full)
+
+
+def _paper_gib(costs: _Costs) -> float | None:
+    return costs.paper("memory_gb")
+
+
 def cost_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> Table:
     """Parameters, multiply-accumulates and predicted memory of every published row."""
-    body = []
-    for line in table.lines:
-        theirs, cost = table.row(line.name), costs.get(line.run)
-        peak = cost.peak_bytes.get(line.stage) if cost else None
-        params_m, gmac = number(theirs, "params_m"), number(theirs, "gflops")
-        memory_gib = number(theirs, "memory_gb")
-        whole = next((other for other in table.lines if _is_full_size_of(other, line)), None)
-        body.append(
-            [
-                line.name,
-                line.clip(SIZE),
-                cells.fixed(cost.params / 1e6 if cost else None),
-                cells.fixed(params_m, 1),
-                cells.fixed(cost.macs / 1e9 if cost else None, 1),
-                cells.fixed(cost.executed_macs / 1e9 if cost else None, 1),
-                table.counted_at[line.name],
-                cells.fixed(gmac, 1),
-                cells.fixed(peak / GIB if peak else None),
-                cells.fixed(memory_gib, 1),
-                _off(peak / GIB if peak else None, memory_gib),
-                *(_shares(table, costs, line, whole) if whole else ("", "")),
-            ]
-        )
-    return Table(
-        title=f"{table.title}: cost in the paper's setting (predicted)",
-        columns=[
-            "Model",
-            "Trained on",
-            "Params, M",
-            "paper",
-            "GMAC",
-            "run",
-            "at",
-            "paper, GFLOPs",
-            f"Memory, GiB ({batch} clips)",
-            "paper, G",
-            "off by",
-            "of full size",
-            "paper's",
+    return columns.table(
+        f"{table.title}: cost in the paper's setting (predicted)",
+        [
+            Column[_Costs]("Model", lambda x: x.line.name),
+            Column("Trained on", lambda x: x.line.clip(SIZE)),
+            Column("Params, M", lambda x: cells.fixed(x.cost.params / 1e6 if x.cost else None)),
+            columns.published("paper", lambda x: x.paper("params_m"), 1),
+            Column("GMAC", lambda x: x.billions("macs")),
+            Column("run", lambda x: x.billions("executed_macs")),
+            Column("at", lambda x: table.counted_at[x.line.name]),
+            columns.published("paper, GFLOPs", lambda x: x.paper("gflops"), 1),
+            Column(f"Memory, GiB ({batch} clips)", lambda x: cells.fixed(x.peak_gib)),
+            columns.published("paper, G", _paper_gib, 1),
+            Column("off by", lambda x: _off(x.peak_gib, _paper_gib(x))),
+            Column("of full size", lambda x: x.share(lambda costs: costs.peak_gib)),
+            Column("paper's", lambda x: x.share(_paper_gib)),
         ],
-        rows=body,
-        notes=[
+        _costs(table, costs),
+        [
             "1 MAC = 1 FLOP of the paper's; GMAC of the factored form, run: of the plan trained "
             "here, the composed filter",
             f"memory: a training step of {batch} clips on CUDA with SGD and momentum, all tensors "
@@ -169,39 +194,21 @@ def _is_full_size_of(other: Line, line: Line) -> bool:
     return other.run[:2] == line.run[:2] and other.run[2] == "full" != line.run[2] == "itsl"
 
 
-def _shares(
-    table: PublishedTable, costs: Mapping[Run, Cost], line: Line, whole: Line
-) -> tuple[str, str]:
-    """A stage's memory in percent of full size's, ours and the paper's."""
-    theirs = [number(table.row(one.name), "memory_gb") for one in (line, whole)]
-    ours = [
-        costs[one.run].peak_bytes.get(one.stage) if one.run in costs else None
-        for one in (line, whole)
-    ]
-    shares = (100 * a / b if a and b else None for a, b in (ours, theirs))
-    own, published_share = (f"{share:.0f}%" if share else "–" for share in shares)
-    return own, published_share
-
-
 def stage_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> Table:
     """Predicted memory of every stage of every run."""
-    names = {line.run: table.run_name(line.run) for line in table.lines}
-    body = []
-    for run, cost in costs.items():
-        largest = max(cost.peak_bytes.values())
-        for stage, peak in cost.peak_bytes.items():
-            body.append(
-                [
-                    names[run],
-                    stage,
-                    f"{peak / 2**20:,.0f}",
-                    f"{100 * peak / largest:.0f}%",
-                ]
-            )
-    return Table(
-        title=f"{table.title}: predicted memory of every stage, {batch} clips",
-        columns=["Model", "Stage", "MiB", "of the run's peak"],
-        rows=body,
+    return columns.table(
+        f"{table.title}: predicted memory of every stage, {batch} clips",
+        [
+            Column[tuple[str, str, int, int]]("Model", lambda stage: stage[0]),
+            Column("Stage", lambda stage: stage[1]),
+            Column("MiB", lambda stage: f"{stage[2] / cells.MIB:,.0f}"),
+            Column("of the run's peak", lambda stage: f"{100 * stage[2] / stage[3]:.0f}%"),
+        ],
+        [
+            (table.run_name(run), name, peak, max(cost.peak_bytes.values()))
+            for run, cost in costs.items()
+            for name, peak in cost.peak_bytes.items()
+        ],
     )
 
 
@@ -214,14 +221,6 @@ def costs_of_rows(rows: Sequence[Row]) -> dict[Run, Cost]:
     """The costs that finished runs hold."""
     found = {run_of(row): cost_of_row(row) for row in rows}
     return {run: cost for run, cost in found.items() if cost is not None}
-
-
-def _of_stage(row: Row, stage: str) -> Row:
-    """The row with the accuracies of a stage as "top1" and "top5"."""
-    tested = next((s for s in row.get("stages") or () if s["stage"] == stage), None)
-    if tested is None:
-        return row
-    return {**row, "top1": tested["video_accuracy"], "top5": tested["video_top5"]}
 
 
 def _broken_notes(rows: Sequence[Row], shown: int = 5) -> list[str]:
