@@ -41,9 +41,24 @@ def value_in(row: Row, value: Value) -> float:
     return found
 
 
+def by_unit(rows: Sequence[Row], value: Value = "accuracy") -> dict[str | int, float]:
+    """What rows that are ok are paired by and averaged over -> number: the fold, else the seed.
+
+    Several seeds of a fold are averaged first.
+    """
+    found: dict[str | int, list[float]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            found.setdefault(row.get("fold") or row["seed"], []).append(value_in(row, value))
+    return {unit: sum(numbers) / len(numbers) for unit, numbers in found.items()}
+
+
 def percent(rows: Sequence[Row], value: Value = "accuracy") -> str:
-    """Mean ± interval of a fraction over the seeds that are ok, in %; else why there is none."""
-    values = [100 * value_in(row, value) for row in rows if row["status"] == "ok"]
+    """Mean ± interval of a fraction over the units that are ok, in %; else why there is none."""
+    if any(row.get("fold") for row in rows):
+        values = [100 * number for number in by_unit(rows, value).values()]
+    else:
+        values = [100 * value_in(row, value) for row in rows if row["status"] == "ok"]
     return with_interval(estimate(values)) if values else statuses(rows)
 
 
@@ -69,7 +84,7 @@ def paired_difference(
     base_value: Value | None = None,
     scale: float = 100,
 ) -> Estimate | None:
-    """a − b over the seeds that both have, as `paired_points`; None if there is none."""
+    """a − b over the units that both have, as `paired_points`; None if there is none."""
     points = paired_points(a, b, value, base_value, scale)
     return estimate(points) if points else None
 
@@ -81,13 +96,11 @@ def paired_points(
     base_value: Value | None = None,
     scale: float = 100,
 ) -> list[float]:
-    """a − b times `scale` for each seed that both have: of fractions in points.
+    """a − b times `scale` for each fold, or seed, that both have: of fractions in points.
 
     Args:
         base_value: what is read of b; None: the same as of a.
     """
-    first, second = (
-        {row["seed"]: value_in(row, read) for row in rows if row["status"] == "ok"}
-        for rows, read in ((a, value), (b, value if base_value is None else base_value))
-    )
-    return [scale * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())]
+    first, second = by_unit(a, value), by_unit(b, value if base_value is None else base_value)
+    shared = sorted(first.keys() & second.keys(), key=lambda unit: (str(type(unit)), unit))
+    return [scale * (first[unit] - second[unit]) for unit in shared]

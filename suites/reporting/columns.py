@@ -82,8 +82,8 @@ def layer() -> Column[Line]:
 
 
 def count() -> Column[Line]:
-    """How many runs are ok."""
-    return Column("n", lambda line: str(len(line.ok)))
+    """How many folds, or runs, are ok."""
+    return Column("n", lambda line: str(len({row.get("fold") or id(row) for row in line.ok})))
 
 
 def percent(head: str, value: Value | None = None) -> Column[Line]:

@@ -14,7 +14,7 @@ _MOST_BY_ALL = 6
 _NOISE = 0.05
 
 Group = tuple[str, str]
-Seeds = Mapping[int, float]
+Units = Mapping[str | int, float]
 
 
 def comparison_table(rows: Sequence[Row], described: str = "") -> Table | None:
@@ -28,7 +28,7 @@ def comparison_table(rows: Sequence[Row], described: str = "") -> Table | None:
     body: list[list[str]] = []
     found = []
     for one, other in pairs:
-        shared = sorted(groups[one].keys() & groups[other].keys())
+        shared = sorted(groups[one].keys() & groups[other].keys(), key=str)
         if len(shared) < 2:
             continue
         test = paired([groups[one][s] for s in shared], [groups[other][s] for s in shared])
@@ -60,7 +60,7 @@ def p_text(p: float | None) -> str:
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _accuracies(rows: Sequence[Row]) -> dict[Group, dict[int, float]]:
+def _accuracies(rows: Sequence[Row]) -> dict[Group, Units]:
     """Layers in the order of every figure, full size before other modes."""
     layers = list(LAYER_NAMES)
 
@@ -69,12 +69,14 @@ def _accuracies(rows: Sequence[Row]) -> dict[Group, dict[int, float]]:
         place = layers.index(layer) if layer in layers else len(layers)
         return row["mode"] != "full", row["mode"], place, layer
 
-    groups: dict[Group, dict[int, float]] = {}
+    groups: dict[Group, list[Row]] = {}
     for row in sorted(rows, key=order):
         if row["status"] == "ok" and isinstance(row.get("accuracy"), int | float):
-            group = groups.setdefault((row["layer"], row["mode"]), {})
-            group[row["seed"]] = 100 * row["accuracy"]
-    return groups
+            groups.setdefault((row["layer"], row["mode"]), []).append(row)
+    return {
+        group: {unit: 100 * accuracy for unit, accuracy in cells.by_unit(members).items()}
+        for group, members in groups.items()
+    }
 
 
 def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:

@@ -1,9 +1,12 @@
 """Table 2 as text: accuracy and memory beside the paper's, and the controls."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.kth_table2.fold_tests import VALUE, fold_tests
 from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
 from suites.reporting import cells, columns
 from suites.reporting.columns import Column, Line
@@ -30,10 +33,47 @@ def tables(rows: Sequence[Row]) -> list[Table]:
             own = [row for row in rows if (row["layer"], row["mode"]) == (layer, mode)]
             base = None if mode == "full" else groups[layer, "full"].rows
             groups[layer, mode] = Line(own, mode, layer, base)
-    return [_accuracy(groups, rows), _cost(groups, rows), _published_memory(groups)]
+    by_group = {group: line.rows for group, line in groups.items()}
+    tests = fold_tests(by_group, LAYERS, describe(rows))
+    return [
+        _accuracy(groups, rows),
+        *([tests] if tests else []),
+        _cost(groups, rows),
+        _published_memory(groups),
+    ]
 
 
 _NAMES = [columns.layer(), Column[Line]("Training", lambda line: MODE_NAMES[line.key])]
+
+
+def _again(line: Line) -> Line:
+    """The line by its recalibrated accuracy, of the rows that have one."""
+
+    def having(rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if VALUE in row]
+
+    base = None if line.base is None else having(line.base)
+    return replace(line, rows=having(line.rows), base=base, value=VALUE)
+
+
+def _rates(line: Line) -> str:
+    """Each rate with its factor for atoms, and of how many runs it is if they differ."""
+    counts = Counter((row["lr"], row["atom_lr"]) for row in line.ok if "lr" in row)
+    texts = {
+        rate: f"{rate[0]:g}" + (f", atoms ×{rate[1]:g}" if rate[1] != 1 else "") for rate in counts
+    }
+    if len(counts) < 2:
+        return "".join(texts.values()) or "–"
+    return "; ".join(f"{texts[rate]} ({count})" for rate, count in counts.most_common())
+
+
+_PERCENT_AGAIN = columns.percent("Recalibrated, %")
+_DIFFERENCE_AGAIN = columns.difference("Recal. vs full")
+_RECALIBRATED = [
+    Column[Line]("Recalibrated, %", lambda line: _PERCENT_AGAIN.cell(_again(line))),
+    Column[Line]("Recal. vs full", lambda line: _DIFFERENCE_AGAIN.cell(_again(line))),
+    Column[Line]("Rate", _rates),
+]
 
 
 def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
@@ -48,11 +88,13 @@ def _accuracy(groups: Groups, rows: Sequence[Row]) -> Table:
             columns.difference("vs full size"),
             _of_itsl("Paper's", lambda layer: cells.fixed(_published_drop(layer), sign=True)),
             columns.more_percent("Video acc., %", "video_accuracy"),
+            *(_RECALIBRATED if any("recalibrated_accuracy" in row for row in rows) else ()),
         ],
         groups.values(),
         [
             "controls: 2.25× is full size for ITSL's whole computation; dil. 2 is full size, "
             "trained and tested at dilation 2",
+            *_recalibration_notes(rows),
             *_difference_notes(groups),
             *provenance_notes(rows),
         ],
@@ -109,6 +151,15 @@ def _published_memory(groups: Groups) -> Table:
 
 def _of_itsl(head: str, text: Callable[[str], str]) -> Column[Line]:
     return Column(head, lambda line: text(line.layer) if line.key == "itsl" else "")
+
+
+def _recalibration_notes(rows: Sequence[Row]) -> list[str]:
+    if not any(VALUE in row for row in rows):
+        return []
+    return [
+        "recalibrated: BatchNorm's statistics estimated anew on training clips at the size, "
+        "dilation and dropout of the test"
+    ]
 
 
 def _difference_notes(groups: Groups) -> list[str]:

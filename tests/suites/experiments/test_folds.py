@@ -1,0 +1,130 @@
+"""Folds: what is averaged and paired, the tests of docs/protocol.md, and how rates are chosen."""
+
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from stdcf.errors import UserError
+from suites.engine.suite import Request
+from suites.experiments.kth_table2.fold_tests import fold_tests
+from suites.experiments.kth_table2.suite import SUITE
+from suites.experiments.rate_sweep.suite import SUITE as SWEEP
+from suites.experiments.rate_sweep.tables import accuracy, chosen
+from suites.experiments.shared.rates import GROUPS, PERSONS, Rate, trials, validations
+from suites.reporting import cells
+
+FULL = {"fold-eli": 0.8, "fold-ira": 0.6, "fold-ido": 0.7, "fold-lena": 0.9}
+ITSL = {"fold-eli": 0.7, "fold-ira": 0.6, "fold-ido": 0.5, "fold-lena": 0.8}
+
+
+def row(layer: str, mode: str, fold: str | None, value: float, seed: int = 0) -> dict[str, Any]:
+    return {
+        **{"layer": layer, "mode": mode, "fold": fold, "seed": seed, "status": "ok"},
+        **{"accuracy": value, "recalibrated_accuracy": value},
+    }
+
+
+def test_seeds_of_a_fold_are_averaged_before_folds_are() -> None:
+    rows = [row("stdcf", "full", "fold-eli", value, seed) for seed, value in enumerate((0.2, 0.4))]
+    rows.append(row("stdcf", "full", "fold-ira", 0.9))
+    assert cells.by_unit(rows) == pytest.approx({"fold-eli": 0.3, "fold-ira": 0.9})
+    half = stats.t.ppf(0.975, 1) * 30  # two values 60 points apart: standard error 30
+    assert cells.percent(rows) == f"60.00 ± {half:.2f}"
+
+
+def test_the_protocols_tests_are_students_over_folds() -> None:
+    groups = {
+        (layer, mode): [row(layer, mode, fold, value) for fold, value in values.items()]
+        for layer in ("regular", "rank1", "stdcf")
+        for mode, values in (("full", FULL), ("itsl", ITSL), ("full_same_compute", FULL))
+    }
+    table = fold_tests(groups, ("regular", "rank1", "stdcf"), "made up")
+    assert table is not None
+    assert len(table.rows) == 9
+    differences = [100 * (ITSL[fold] - FULL[fold]) for fold in FULL]
+    expected = stats.ttest_1samp(differences, 0)
+    name, difference, n, p, corrected, decision, _ = table.rows[0]
+    low, high = expected.confidence_interval(0.95)
+    assert (name, n) == ("Reg. 3D: ITSL − full size", "4")
+    assert difference == f"-10.00 ± {(high - low) / 2:.2f}"
+    assert p == f"{expected.pvalue:.3f}"
+    # Six tests with this p, three that compare like with like.
+    assert corrected == f"{min(1, 9 * expected.pvalue):.3f}"
+    assert decision == "undecided"
+    assert table.rows[-1][0] == "Loss by ITSL: STDCF − Reg. 3D"
+
+
+def test_one_fold_is_not_tested() -> None:
+    one = {("stdcf", mode): [row("stdcf", mode, "fold-eli", 0.5)] for mode in ("full", "itsl")}
+    assert fold_tests(one, ("regular", "rank1", "stdcf"), "") is None
+
+
+def test_each_fold_leaves_one_person_out_and_is_whole_before_the_next() -> None:
+    specs = SUITE.specs(Request("half", "weizmann", folds=2), "ab" * 32)
+    assert [spec.dataset_options["test_persons"] for spec in specs[:18]] == (
+        ["fold-daria"] * 9 + ["fold-denis"] * 9
+    )
+    assert {spec.mode for spec in specs[:9]} == {"full", "itsl", "full_same_compute"}
+    assert len({spec.folder_name for spec in specs}) == len(specs) == 24
+    assert "fold-daria" in specs[0].folder_name
+    assert all(stage.recalibrate for spec in specs for stage in spec.stages)
+    whole = SUITE.specs(Request("half", "weizmann"), "ab" * 32)
+    assert {spec.fold for spec in whole} == {f"fold-{person}" for person in PERSONS}
+
+
+def test_rates_by_word_and_folds_that_there_are_not() -> None:
+    paper = Request("half", "weizmann", folds=1, options={"rates": "paper"})
+    assert {s.lr for spec in SUITE.specs(paper, "") for s in spec.stages} == {1e-3}
+    for request, words in (
+        (Request("half", "weizmann", folds=10), "--folds must be at most 9"),
+        (Request("quick", "synthetic_actions", folds=1), "--folds is for weizmann's persons"),
+        (Request("half", "weizmann", options={"rates": "best"}), "must be found or paper"),
+        (
+            Request("half", "weizmann", folds=1, data_options={"test_persons": "eli"}),
+            "--folds chooses the test persons",
+        ),
+    ):
+        with pytest.raises(UserError, match=words):
+            SUITE.specs(request, "")
+
+
+def test_no_test_person_chooses_its_own_rates() -> None:
+    assert sorted(p for group in GROUPS.values() for p in group) == sorted(PERSONS)
+    for spec in SWEEP.specs(Request("half", "weizmann"), ""):
+        group = GROUPS[spec.options["group"]]
+        assert tuple(spec.dataset_options["without"]) == group
+        assert not set(spec.dataset_options["test_persons"]) & set(group)
+    for group in GROUPS:
+        first, second = validations(group)
+        assert not set(first) & set(second)
+
+
+def test_layers_and_modes_have_as_many_trials() -> None:
+    specs = SWEEP.specs(Request("half", "weizmann"), "")
+    counts: dict[tuple[str, str], int] = {}
+    for spec in specs:
+        key = (spec.layer, spec.options["trains_by"])
+        counts[key] = counts.get(key, 0) + 1
+    assert set(counts.values()) == {36}
+    assert len({spec.run_id for spec in specs}) == len(specs) == 216
+
+
+def test_the_best_mean_is_chosen_on_a_tie_the_lower_rate() -> None:
+    means = dict(zip(trials("regular"), (0.2, 0.5, 0.7, 0.7, 0.1, 0.3), strict=True))
+    rows = [
+        {
+            **row("regular", "full-…", None, 0.0),
+            **{"recalibrated_accuracy": mean + change, "lr": rate.lr, "atom_lr": rate.atom_lr},
+            "options": {"group": "A", "trains_by": "full"},
+        }
+        for rate, mean in means.items()
+        for change in (-0.05, 0.05)
+    ]
+    assert accuracy(rows, "A", "regular", "full", Rate(2e-3)) == pytest.approx(0.7)
+    assert chosen(rows, "A", "regular", "full") == Rate(2e-3)
+    assert chosen(rows, "B", "regular", "full") is None
+    assert chosen(rows[:-1], "A", "regular", "full") is None
+    # A run whose loss became NaN has no accuracy and counts as 0.
+    lost = [{k: v for k, v in r.items() if k != "recalibrated_accuracy"} for r in rows[4:6]]
+    assert chosen([*rows[:4], *lost, *rows[6:]], "A", "regular", "full") == Rate(3e-3)
