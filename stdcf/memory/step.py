@@ -1,6 +1,6 @@
 """One training step, the same one for a prediction and for a measurement."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from stdcf.errors import UserError
 from stdcf.memory.savers import Saver, learn
+from stdcf.stages.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from stdcf.stages.stage import Stage
@@ -20,12 +21,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 LOSSES: dict[str, Loss] = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
 
-# Learning rates change no memory.
-OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], bool | None], torch.optim.Optimizer]] = {
-    "adam": lambda params, foreach: torch.optim.Adam(params, lr=1e-3, foreach=foreach),
-    "adamw": lambda params, foreach: torch.optim.AdamW(params, lr=1e-3, foreach=foreach),
-    "sgd": lambda params, foreach: torch.optim.SGD(params, 1e-3, momentum=0.9, foreach=foreach),
-}
 AUTOCASTS = {"bfloat16": torch.bfloat16}
 LAYOUTS = {
     "contiguous_format": torch.contiguous_format,
@@ -105,7 +100,8 @@ class StepOptions:
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
             raise UserError("the model has no parameters to train")
-        optimizer = make_optimizer(trained, foreach)
+        # Learning rates change no memory.
+        optimizer = make_optimizer(trained, lr=1e-3, foreach=foreach)
         return TrainingStep(model, optimizer, loss, autocast, clip, self.num_classes, self.savers)
 
 

@@ -48,7 +48,9 @@ class Learnt:
     def sums(self) -> tuple[float, float]:
         """Of the losses and of the hits, over all clips."""
         losses = sum(float(loss) * len(label) for _, label, loss in self.parts)
-        hits = sum(int((scores.argmax(1) == label).sum()) for scores, label, _ in self.parts)
+        # Of clips given back there are no hits.
+        scored = [part for part in self.parts if part[1].ndim == 1]
+        hits = sum(int((scores.argmax(1) == label).sum()) for scores, label, _ in scored)
         return losses, hits
 
 

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from stdcf.data.clips.loader import batches
 from stdcf.data.clips.splits import VideoData
@@ -18,6 +18,7 @@ from stdcf.errors import UserError
 from stdcf.layers import set_dilation
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
+from stdcf.memory.step import LOSSES
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.memory.tracking.watch import CapWatch
 from stdcf.stages.apply import apply_stage
@@ -25,6 +26,7 @@ from stdcf.stages.optimizers import make_optimizer, set_rate
 from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
+from stdcf.training.draws import shuffled, torch_seed
 from stdcf.training.evaluate import Accuracy, evaluate
 from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
@@ -51,6 +53,10 @@ class Trainer:
         savers: the memory savers of a training step; see `stdcf.memory.savers`.
         cap_bytes: limit on live tensor bytes (CPU): every training step, test batch and stage.
         ranks: the processes that train it together, batch_size being of all of them.
+        loss: "cross_entropy" of classes, or "mse" of the model's output and the clip itself, whose
+            network has no accuracy: it is not tested here.
+        shuffle: the order of an epoch's clips, of the seed, the numbers of stage and epoch, and
+            how many clips there are.
 
     The result depends on the seed alone: not on num_workers, nor on where it was stopped and
         resumed.
@@ -72,6 +78,8 @@ class Trainer:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         should_stop: Callable[[], bool] = lambda: False,
         ranks: Ranks = ALONE,
+        loss: Literal["cross_entropy", "mse"] = "cross_entropy",
+        shuffle: Callable[[int, int, int, int], np.ndarray] = shuffled,
     ) -> None:
         self.model = numerics.place(ranks.synchronised(model))
         self.data = data
@@ -87,6 +95,8 @@ class Trainer:
         self.on_progress = on_progress
         self.should_stop = should_stop
         self.ranks = ranks
+        self.loss, self.shuffle = LOSSES[loss], shuffle
+        self.classifies = loss == "cross_entropy"
 
         self.history = History()
         self.stage_index = self.epoch = self.step = 0
@@ -147,14 +157,12 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         stage = self.stage
-        order = np.random.default_rng([self.seed, self.stage_index, self.epoch]).permutation(
-            len(self.data.train)
-        )
+        order = self.shuffle(self.seed, self.stage_index, self.epoch, len(self.data.train))
         if self.step == 0:
             self.sums = Sums()
             # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
             rank = [] if self.ranks.is_first else [self.ranks.rank]
-            torch.manual_seed(_seed(self.seed, self.stage_index, self.epoch, *rank))
+            torch.manual_seed(torch_seed(self.seed, self.stage_index, self.epoch, *rank))
         set_rate(self.optimizer, stage.lr_at(self.epoch))
         self.model.train()
         steps = self._steps_per_epoch
@@ -203,7 +211,7 @@ class Trainer:
                 "epoch": self.epoch + 1,
                 "lr": stage.lr_at(self.epoch),
                 "train_loss": self.sums.loss / self.sums.clips,
-                "train_accuracy": self.sums.correct / self.sums.clips,
+                **self._train_accuracy(),
                 "seconds": self.sums.seconds,
                 "clips_per_second": self.sums.clips / self.sums.seconds,
             }
@@ -220,8 +228,8 @@ class Trainer:
             learn(
                 self.network,
                 x_BCTHW,
-                label,
-                F.cross_entropy,
+                label if self.classifies else x_BCTHW,
+                self.loss,
                 self.savers,
                 autocast=self.numerics.autocast,
                 weigh=lambda loss: self.ranks.of_global_mean(loss, len(label), all_clips),
@@ -244,7 +252,16 @@ class Trainer:
         self.sums.loss += loss_sum / copies
         self.sums.correct += hits / copies
 
+    def _train_accuracy(self) -> dict[str, float]:
+        return {"train_accuracy": self.sums.correct / self.sums.clips} if self.classifies else {}
+
     def _test_stage(self) -> None:
+        if self.classifies:
+            self.history.stages.append(self._test_results())
+        if self.ranks.is_first:
+            save_checkpoint(self.folder / f"stage-{self.stage.name}.pt", self.model.state_dict())
+
+    def _test_results(self) -> dict[str, object]:
         stage = self.stage
         more: dict[str, float] = {}
         try:
@@ -255,20 +272,16 @@ class Trainer:
                 more["recalibrated_video_accuracy"] = again.video
         except FloatingPointError as error:
             raise NotFinite(f"{error} after stage {stage.name}") from error
-        self.history.stages.append(
-            {
-                "stage": stage.name,
-                "accuracy": accuracy.clip,
-                "video_accuracy": accuracy.video,
-                "test_clips": accuracy.num_clips,
-                "test_videos": accuracy.num_videos,
-                "video_top5": accuracy.video_top5,
-                "test_batch_size": batch_size,
-                **more,
-            }
-        )
-        if self.ranks.is_first:
-            save_checkpoint(self.folder / f"stage-{stage.name}.pt", self.model.state_dict())
+        return {
+            "stage": stage.name,
+            "accuracy": accuracy.clip,
+            "video_accuracy": accuracy.video,
+            "test_clips": accuracy.num_clips,
+            "test_videos": accuracy.num_videos,
+            "video_top5": accuracy.video_top5,
+            "test_batch_size": batch_size,
+            **more,
+        }
 
     def _test(self, stage: Stage, *, recalibrate: bool = False) -> tuple[Accuracy, int]:
         """Accuracy, and in batches of how many clips it was tested.
@@ -389,7 +402,3 @@ class Trainer:
             self._enter_stage()
             self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_states"][self.ranks.rank].cpu())
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

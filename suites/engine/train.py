@@ -2,10 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from stdcf.complexity import count
@@ -16,16 +14,16 @@ from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.tracking.tracker import CapExceeded
-from stdcf.training.distributed import joined
-from stdcf.training.history import Progress
-from stdcf.training.step import Numerics
+from stdcf.training.distributed import ALONE, Ranks, joined
+from stdcf.training.history import History, Progress
 from stdcf.training.trainer import Trainer
 from stdcf.whole_file import write_atomically
 from suites.engine import weights
-from suites.engine.catalog import build_model, load_dataset
+from suites.engine.catalog import build_model
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 
 # Of a stage that asks for it.
 RECALIBRATED = ("recalibrated_accuracy", "recalibrated_video_accuracy")
@@ -33,91 +31,29 @@ CLASSES_FILE = "classes.txt"
 _STATE_INTERVAL_SECONDS = 0.5
 
 
-def open_data(spec: RunSpec, data_root: str | None) -> VideoData:
-    """The clips that the run was made for.
-
-    Raises:
-        UserError: if they are not there, or are others by now.
-    """
-    data = load_dataset(spec.dataset, data_root, **spec.dataset_options)
-    if data.manifest != spec.manifest:
-        raise UserError(
-            f"the clips of {spec.dataset} are not those that this run was made for; "
-            "start the suite again to make runs for the present ones"
-        )
-    return data
-
-
-def numerics_of(spec: RunSpec, data: VideoData, device: str) -> Numerics:
-    """How the run's numbers are held on a device."""
-    return Numerics(
-        torch.device(device),
-        spec.amp,
-        # The faster layout for float32 on CPU.
-        channels_last=spec.device == "cpu",
-        pixels=data.pixels,
-    )
-
-
-def train(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def train(run: Run) -> dict[str, Any]:
     """Trains and tests what the folder's spec says, from its checkpoint if there is one.
 
     Returns:
         The row's fields beyond `header`; none in a process that is not the run's first.
     """
-    spec = folder.spec()
-    torch.set_num_threads(spec.threads)
-    data = open_data(spec, data_root)
+    spec, folder, data = run.spec, run.folder, run.data()
     channels = data.train.clip_shape[0]
-    torch.manual_seed(spec.seed)
+    run.settle()
     model = build_model(spec, len(data.classes), channels)
     _keep_plans(model, folder)
     started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
-    numerics = numerics_of(spec, data, device)
-    savers = parse_savers(spec.savers)
-    if spec.device == "cpu" and any(saver.compiles for saver in savers):
-        raise UserError("saver budget needs --device cuda; on CPU nothing could hold it to a cap")
-    if spec.cap_bytes is not None and numerics.device.type == "cuda":
-        limit_gpu(numerics.device, spec.cap_bytes)
-    with joined(numerics.device, size=spec.ranks, sync_batchnorm=spec.sync_batchnorm) as ranks:
-        trainer = Trainer(
-            model,
-            data,
-            spec.stages,
-            batch_size=spec.batch_size,
-            seed=spec.seed,
-            numerics=numerics,
-            folder=folder.path,
-            num_workers=num_workers,
-            savers=savers,
-            cap_bytes=spec.cap_bytes,
-            on_progress=_StateWriter(folder) if ranks.is_first else lambda _: None,
-            should_stop=should_stop,
-            ranks=ranks,
-        )
+    with joined(run.where, size=spec.ranks, sync_batchnorm=spec.sync_batchnorm) as ranks:
         if ranks.is_first:
             # Beside the weights, for who loads them without the data.
             write_atomically(folder.path / CLASSES_FILE, "\n".join(data.classes) + "\n")
         try:
-            history = trainer.run()
+            history = trained(run, model, data, ranks)
         except CapExceeded as error:
             error.facts = predictions(spec, data)
             raise
-        finally:
-            # Also of a run that ends badly: where it went wrong is in its curves.
-            if ranks.is_first:
-                folder.write_curves(trainer.history.epochs)
     if not ranks.is_first:
         return {}
-    peaks = {name: report["peak_bytes"] for name, report in history.peaks.items()}
-    largest = max(history.peaks.values(), key=lambda report: report["peak_bytes"], default=None)
     last = history.stages[-1]
     return {
         "status": "ok",
@@ -141,13 +77,61 @@ def train(
         "synthetic": data.synthetic,
         "notes": list(data.notes),
         "stages": history.stages,
-        "stage_peak_bytes": peaks,
-        "measured_peak_bytes": largest["peak_bytes"] if largest else None,
-        "measured_reserved_bytes": largest["reserved_bytes"] if largest else None,
-        "measured_by": largest["measured_by"] if largest else None,
+        **measured(history),
         "train_seconds": sum(epoch["seconds"] for epoch in history.epochs),
         **predictions(spec, data),
         **complexity(spec, data),
+    }
+
+
+def trained(
+    run: Run, model: nn.Module, data: VideoData, ranks: Ranks = ALONE, **options: Any
+) -> History:
+    """Trains a model by the run's stages under its cap; its curves are written however it ends.
+
+    Args:
+        options: further ones of `Trainer`.
+    """
+    spec, folder, savers = run.spec, run.folder, parse_savers(run.spec.savers)
+    if spec.device == "cpu" and any(saver.compiles for saver in savers):
+        raise UserError("saver budget needs --device cuda; on CPU nothing could hold it to a cap")
+    if spec.cap_bytes is not None and run.on_gpu:
+        limit_gpu(run.where, spec.cap_bytes)
+    trainer = Trainer(
+        model,
+        data,
+        spec.stages,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        numerics=run.numerics(data),
+        folder=folder.path,
+        num_workers=run.num_workers,
+        savers=savers,
+        cap_bytes=spec.cap_bytes,
+        on_progress=_StateWriter(folder) if ranks.is_first else lambda _: None,
+        should_stop=run.should_stop,
+        ranks=ranks,
+        **options,
+    )
+    try:
+        return trainer.run()
+    finally:
+        # Also of a run that ends badly: where it went wrong is in its curves.
+        if ranks.is_first:
+            folder.write_curves(trainer.history.epochs)
+
+
+def measured(history: History) -> dict[str, Any]:
+    """A row's fields of the memory that training took."""
+    reports = history.peaks
+    largest: dict[str, Any] = max(
+        reports.values(), key=lambda report: report["peak_bytes"], default={}
+    )
+    return {
+        "stage_peak_bytes": {name: report["peak_bytes"] for name, report in reports.items()},
+        "measured_peak_bytes": largest.get("peak_bytes"),
+        "measured_reserved_bytes": largest.get("reserved_bytes"),
+        "measured_by": largest.get("measured_by"),
     }
 
 

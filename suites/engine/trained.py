@@ -4,7 +4,6 @@ Several suites ask the same network different things. Whichever of them comes fi
 """
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from stdcf.whole_file import whole_file, write_atomically
 from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder, run_folders
-from suites.engine.train import numerics_of, open_data, train
+from suites.engine.task import Run
+from suites.engine.train import train
 
 _NOTE = "trained_by"
 
@@ -29,7 +29,7 @@ class Trained:
     """A run's networks after training.
 
     Attributes:
-        row: its fields, as `execute.train` gives them, with "trained_by"; its "accuracy" is None,
+        row: its fields, as `train` gives them, with "trained_by"; its "accuracy" is None,
             for what is asked of the networks then has its own.
         data: that it was trained and is tested on.
     """
@@ -49,32 +49,18 @@ class Trained:
         return model.eval()
 
 
-def train_or_adopt(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> Trained | None:
+def train_or_adopt(run: Run) -> Trained | None:
     """Trains the run's network, or takes it from a finished run of the same training.
 
     None in a process that is not the run's first.
     """
-    trained_by = adopt(folder)
-    row = train(
-        folder,
-        data_root=data_root,
-        device=device,
-        num_workers=num_workers,
-        should_stop=should_stop,
-    )
+    trained_by = adopt(run.folder)
+    row = train(run)
     if not row:
         return None
     row |= {"accuracy": None, "video_accuracy": None, "trained_by": trained_by}
-    spec = folder.spec()
-    data = open_data(spec, data_root)
-    return Trained(folder, spec, row, data, numerics_of(spec, data, device))
+    data = run.data()
+    return Trained(run.folder, run.spec, row, data, run.numerics(data))
 
 
 def adopt(folder: RunFolder) -> str | None:

@@ -97,18 +97,13 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     from suites.engine.registry import get_task
     from suites.engine.store.attempts import counts, write_failure
     from suites.engine.store.provenance import commit
+    from suites.engine.task import Run
 
     commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.
 
     try:
-        task = get_task(folder.spec().task)
-        row = task(
-            folder,
-            data_root=arguments.data_root,
-            device=arguments.device,
-            num_workers=arguments.num_workers,
-            should_stop=stop,
-        )
+        run = Run(folder, arguments.device, arguments.data_root, arguments.num_workers, stop)
+        row = get_task(run.spec.task)(run)
     except Stopped:
         return EXIT_STOPPED
     except NotFinite as error:

@@ -1,6 +1,5 @@
 """Degrees of freedom and best fits of the families of filters, for one seed."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,9 +7,9 @@ from torch import Tensor, nn
 
 from stdcf.layers.fit import fit_atoms
 from stdcf.training.checkpoint import load_checkpoint
-from stdcf.training.trainer import Stopped
-from suites.engine import train as execute
-from suites.engine.store.folder import RunFolder
+from suites.engine.catalog import build_model
+from suites.engine.task import Run
+from suites.engine.train import train
 
 T, K = 3, 3
 # Singular values below this share of the largest count as none, in float64.
@@ -30,32 +29,18 @@ _OF_TRAINING = (
 )
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "capacity": ranks, then fits of random filters and of a trained network's."""
-    row = execute.train(
-        folder,
-        data_root=data_root,
-        device=device,
-        num_workers=num_workers,
-        should_stop=should_stop,
-    )
+    row = train(run)
     if not row:
         return {}
-    spec = folder.spec()
+    spec = run.spec
     options = spec.options
     generator = torch.Generator().manual_seed(spec.seed)
     ranks = []
     for channels in options["ranks"]:
         for family, m, n in FAMILIES:
-            if should_stop():
-                raise Stopped
+            run.stop_if_asked()
             rank, params = jacobian_rank(family, channels, m, n, generator)
             ranks.append(
                 {
@@ -67,8 +52,8 @@ def measure(
                     "params": params,
                 }
             )
-    model = execute.build_model(spec, row["classes"], row["clip_shape"][0])
-    model.load_state_dict(load_checkpoint(folder.path / f"stage-{spec.stages[-1].name}.pt"))
+    model = build_model(spec, row["classes"], row["clip_shape"][0])
+    model.load_state_dict(load_checkpoint(run.folder.path / f"stage-{spec.stages[-1].name}.pt"))
     layers = [module for module in model.modules() if isinstance(module, nn.Conv3d)]
     c = options["fit_channels"]
     filters = {
@@ -77,8 +62,7 @@ def measure(
     }
     fits = []
     for name, weight in filters.items():
-        if should_stop():
-            raise Stopped
+        run.stop_if_asked()
         fits.append(_fit(name, weight, "rank1", 0, 0, rank1_error(weight)))
         for m, n in options["atoms"]:
             fits.append(_fit(name, weight, "stdcf", m, n, float(fit_atoms(weight, m, n)[3])))

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stdcf.training.trainer import Stopped
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.shared.timing import number_type, timed
 
 TYPES = ("float32", "tf32", "bfloat16")
@@ -19,23 +18,13 @@ _BOUNDS = {"float32": 1e-5, "tf32": 2e-3, "bfloat16": 1e-2}
 _ROUNDS, _WARM_UP = 25, 3
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "gpu_machine"; on a CPU smaller, and without TF32."""
-    where = torch.device(device)
-    torch.set_num_threads(folder.spec().threads)
-    torch.manual_seed(folder.spec().seed)
-    on_gpu = where.type == "cuda"
+    run.settle()
+    where, on_gpu = run.where, run.on_gpu
     rates, wrong = {}, []
     for name in TYPES if on_gpu else ("float32", "bfloat16"):
-        if should_stop():
-            raise Stopped
+        run.stop_if_asked()
         found = _matrix_rate(name, 8192 if on_gpu else 512, where)
         rates[name] = found
         if not found["error"] < _BOUNDS[name]:

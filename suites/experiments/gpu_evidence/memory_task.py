@@ -3,7 +3,7 @@
 import copy
 import gc
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,9 +14,8 @@ from stdcf.errors import UserError
 from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.cap import is_out_of_memory
 from stdcf.stages.stage import Stage, full_size, itsl
-from stdcf.training.trainer import Stopped
 from suites.engine.catalog import build_any
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.gpu_evidence.cases import Case
 
 # What of the card a batch that fills it may take by extrapolation, and where that is too much.
@@ -24,74 +23,46 @@ _FILL = (0.95, 0.85, 0.75)
 _STAGES = {stage.name: stage for stage in (*itsl(1, epochs=1, lr=1e-3), *full_size(epochs=1, lr=1))}
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "gpu_memory": peaks of the spec's cases, and how many clips fill the GPU.
 
     Without a GPU the same steps are measured by their tensors, and fill nothing.
     """
-    options = folder.spec().options
-    on_gpu = device.startswith("cuda")
-    cases = options["cases"]
-    found = []
-    for number, one in enumerate(cases):
-        _pause(folder, number / len(cases), should_stop)
-        row = {"name": one["name"], **_outcome(partial(_measured, one, device))}
-        if on_gpu and options.get("fit") and row["status"] == "ok":
-            row |= _filled(one, row["peak_bytes"], _gpu(device))
+    options, found = run.spec.options, []
+    for one in _in_turn(run, options["cases"]):
+        row = {"name": one["name"], **_outcome(partial(_measured, one, run.device))}
+        if run.on_gpu and options.get("fit") and row["status"] == "ok":
+            row |= _filled(one, row["peak_bytes"], _gpu(run))
         found.append(row)
-    return _row(found, "cuda_allocated" if on_gpu else "tracker_cpu", "measured")
+    return _row(found, "cuda_allocated" if run.on_gpu else "tracker_cpu", "measured")
 
 
-def predict(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def predict(run: Run) -> dict[str, Any]:
     """The task "gpu_prediction": the same peaks without a GPU, or with what it shows of cuDNN."""
-    spec = folder.spec()
-    torch.set_num_threads(spec.threads)
-    workspaces = bool(spec.options.get("workspaces"))
+    run.settle()
+    workspaces = bool(run.spec.options.get("workspaces"))
     if workspaces:
-        _gpu(device)
-    cases, found = spec.options["cases"], []
-    for number, one in enumerate(cases):
-        _pause(folder, number / len(cases), should_stop)
-        found.append({"name": one["name"], **_outcome(partial(_predicted, one, workspaces))})
+        _gpu(run)
+    found = [
+        {"name": one["name"], **_outcome(partial(_predicted, one, workspaces))}
+        for one in _in_turn(run, run.spec.options["cases"])
+    ]
     return _row(found, "fake_tensors", "predicted")
 
 
-def hold(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def hold(run: Run) -> dict[str, Any]:
     """The task "gpu_cap": one case under caps at the spec's factors of its prediction."""
-    options = folder.spec().options
-    where = _gpu(device)
-    one = options["case"]
+    options = run.spec.options
+    where, one = _gpu(run), options["case"]
     predicted = _predicted(one, False)
     total_bytes = torch.cuda.get_device_properties(where).total_memory
     found = []
-    for number, factor in enumerate(options["factors"]):
-        _pause(folder, number / len(options["factors"]), should_stop)
+    for factor in _in_turn(run, options["factors"]):
         cap_bytes = int(factor * predicted["reserved_bytes"])
         _release()
         torch.cuda.set_per_process_memory_fraction(min(cap_bytes / total_bytes, 1.0), where)
         try:
-            outcome = _outcome(partial(_measured, one, device))
+            outcome = _outcome(partial(_measured, one, run.device))
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0, where)
         found.append({"name": f"{factor:g}", "factor": factor, "cap_bytes": cap_bytes, **outcome})
@@ -214,16 +185,18 @@ def _release() -> None:
         torch.cuda.empty_cache()
 
 
-def _gpu(device: str) -> torch.device:
-    if not device.startswith("cuda") or not torch.cuda.is_available():
+def _gpu(run: Run) -> torch.device:
+    if not run.on_gpu or not torch.cuda.is_available():
         raise UserError("this needs a GPU; the suite leaves it out without one")
-    return torch.device(device)
+    return run.where
 
 
-def _pause(folder: RunFolder, fraction: float, should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise Stopped
-    folder.write_state(status="running", fraction=fraction)
+def _in_turn(run: Run, items: Sequence[Any]) -> Iterator[Any]:
+    """The items, with a stop or a word on how far it is before each."""
+    for number, item in enumerate(items):
+        run.stop_if_asked()
+        run.progress(number / len(items))
+        yield item
 
 
 def _row(found: list[dict[str, Any]], measured_by: str, word: str) -> dict[str, Any]:

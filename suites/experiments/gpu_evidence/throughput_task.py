@@ -2,7 +2,6 @@
 
 import importlib.util
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +11,7 @@ from stdcf.memory.cap import is_out_of_memory
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
-from stdcf.training.trainer import Stopped
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.gpu_evidence.cases import Case
 from suites.experiments.gpu_evidence.machine_task import spread
 from suites.experiments.gpu_evidence.memory_task import build_case, stage_of, step_arguments
@@ -23,31 +21,17 @@ from suites.experiments.shared.timing import Contender, run_rounds
 _BOUNDS = {"float32": 0.02, "compiled": 0.02, "bfloat16": 0.05}
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "gpu_throughput": the spec's cases of one network in turn, round by round."""
-    cases, where = _start(folder, device)
+    cases, where = _start(run)
     model = build_case(cases[0]).to(where)
     errors = _errors(model, cases, where)
-    return _timed([(one["name"], one, model) for one in cases], errors, folder, where, should_stop)
+    return _timed(run, [(one["name"], one, model) for one in cases], errors)
 
 
-def measure_compiled(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure_compiled(run: Run) -> dict[str, Any]:
     """The task "gpu_compiled": a case as it is and by torch.compile, in turn."""
-    cases, where = _start(folder, device)
+    cases, where = _start(run)
     (one,) = cases
     if why := compiler_missing():
         return _row([], one["model"], where) | {
@@ -61,24 +45,19 @@ def measure_compiled(
     errors = {"compiled": _error_in_training(compiled, model, one, where)}
     seconds = time.perf_counter() - started
     forms = [(one["name"], one, model), (f"{one['name']} compiled", one, compiled)]
-    return _timed(forms, errors, folder, where, should_stop) | {"compile_seconds": seconds}
+    return _timed(run, forms, errors) | {"compile_seconds": seconds}
 
 
-def _start(folder: RunFolder, device: str) -> tuple[list[Case], torch.device]:
-    spec = folder.spec()
-    torch.set_num_threads(spec.threads)
-    torch.manual_seed(spec.seed)
-    return spec.options["cases"], torch.device(device)
+def _start(run: Run) -> tuple[list[Case], torch.device]:
+    run.settle()
+    return run.spec.options["cases"], run.where
 
 
 def _timed(
-    forms: list[tuple[str, Case, nn.Module]],
-    errors: dict[str, float],
-    folder: RunFolder,
-    where: torch.device,
-    should_stop: Callable[[], bool],
+    run: Run, forms: list[tuple[str, Case, nn.Module]], errors: dict[str, float]
 ) -> dict[str, Any]:
     """The row: nothing is timed whose output is wrong."""
+    where = run.where
     row = _row([], forms[0][1]["model"], where) | {"errors": errors}
     for kind, error in errors.items():
         if not error < _BOUNDS[kind]:
@@ -87,8 +66,7 @@ def _timed(
     contenders: list[Contender] = []
     batches, left_out = [], []
     for name, one, form in forms:
-        if should_stop():
-            raise Stopped
+        run.stop_if_asked()
         try:
             contenders.append(_contender(name, one, form, where))
             batches.append(one["batch"])
@@ -96,13 +74,7 @@ def _timed(
             if not is_out_of_memory(error):
                 raise
             left_out.append(f"{name}: {str(error).splitlines()[0]:.80}")
-    rounds = run_rounds(
-        contenders,
-        folder.spec().options["seconds"],
-        where,
-        should_stop,
-        lambda fraction: folder.write_state(status="running", fraction=fraction),
-    )
+    rounds = run_rounds(run, contenders)
     found = []
     for batch, way in zip(batches, contenders, strict=True):
         times = spread(way.seconds["step"])

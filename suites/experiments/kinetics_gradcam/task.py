@@ -1,15 +1,13 @@
 """Grad-CAM of one video by networks that were trained before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from stdcf.errors import UserError
 from stdcf.training.step import Numerics
 from stdcf.visualize import share_on_motion
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.kinetics_gradcam.networks import Network, clip_of, load, sha256
 from suites.experiments.shared.gradcam import gradcam
 from suites.experiments.shared.stage_maps import stage_words
@@ -17,32 +15,23 @@ from suites.experiments.shared.stage_maps_task import drawn, picture_of
 from suites.reporting.figures.style import layer_name
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "video_maps": "pictures" of the video with each network's map and top classes.
 
-    data_root: the video's file.
+    The run's data_root is the video's file.
     """
-    spec = folder.spec()
-    torch.set_num_threads(spec.threads)
+    spec = run.spec
+    run.settle()
     networks = [Network.model_validate(given) for given in spec.options["networks"]]
-    video = Path(data_root or spec.options["video"])
+    video = Path(run.data_root or spec.options["video"])
     if not video.is_file() or sha256(video) != spec.manifest:
         raise UserError(f"{video} is not the video that this run was made for; give --video again")
     clip_CTHW, pixels = clip_of(video, networks[0])
-    numerics = Numerics(
-        torch.device(device), spec.amp, channels_last=spec.device == "cpu", pixels=pixels
-    )
+    numerics = Numerics(run.where, spec.amp, channels_last=not run.on_gpu, pixels=pixels)
     picture = picture_of(clip_CTHW) | {"label": spec.options["video"]}
     on_motion = {}
     for name, network in zip(names_of(networks), networks, strict=True):
-        model, classes = load(network, folder.path.parents[2])
+        model, classes = load(network, run.folder.path.parents[2])
         with numerics.autocast():
             seen = gradcam(
                 numerics.place(model), spec.options["target"], numerics.prepare(clip_CTHW[None])

@@ -1,6 +1,5 @@
 """Times whole training steps: a network with each layer, in both memory layouts."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 from stdcf.memory.measure import StepMeter
 from stdcf.stages.apply import to_channels_last
 from suites.engine.catalog import build
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.layer_speed.cases import ATOMS
 from suites.experiments.layer_speed.task import LAYOUTS
 from suites.experiments.shared.timing import Contender, run_rounds, timings
@@ -57,40 +56,25 @@ class Step:
         return meter.report.peak_bytes
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "network_speed": the row of one network; bfloat16 is by autocast."""
-    spec = folder.spec()
-    options = spec.options
-    torch.set_num_threads(spec.threads)
-    torch.manual_seed(spec.seed)
+    options = run.spec.options
+    run.settle()
     shape, classes = INPUTS[options["network"]]
-    clip = torch.randn(options["batch"], *shape, device=device)
-    target = torch.randint(classes, (options["batch"],), device=device)
+    clip = torch.randn(options["batch"], *shape, device=run.device)
+    target = torch.randint(classes, (options["batch"],), device=run.device)
     steps, contenders = [], []
     for name, (layer, layer_options) in LAYERS.items():
         make = partial(build, options["network"], num_classes=classes, in_channels=shape[0])
         for layout, memory_format in LAYOUTS.items():
-            model = make(layer=layer, layer_options=layer_options).to(device).train()
+            model = make(layer=layer, layer_options=layer_options).to(run.device).train()
             if layout == "channels_last_3d":
                 model = to_channels_last(model)
             amp = options["dtype"] == "bfloat16"
             step = Step(model, clip.to(memory_format=memory_format), target, amp)
             steps.append(step)
             contenders.append(Contender(name, layout, {"step": step}))
-    rounds = run_rounds(
-        contenders,
-        options["seconds"],
-        torch.device(device),
-        should_stop,
-        lambda fraction: folder.write_state(status="running", fraction=fraction),
-    )
+    rounds = run_rounds(run, contenders)
     measurements = [
         timings(one, contenders)
         | {
@@ -106,5 +90,5 @@ def measure(
         "rounds": rounds,
         "batch": options["batch"],
         "measurements": measurements,
-        "measured_by": "cuda_allocated" if device.startswith("cuda") else "tracker_cpu",
+        "measured_by": "cuda_allocated" if run.on_gpu else "tracker_cpu",
     }

@@ -2,7 +2,6 @@
 
 import copy
 import gc
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from stdcf.layers import STDCFConv3d
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.stages.apply import to_channels_last
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.layer_speed.cases import layers, missing
 from suites.experiments.layer_speed.shapes import SHAPES, Shape
 from suites.experiments.shared.timing import Contender, number_type, run_rounds, timings
@@ -51,33 +50,18 @@ class Case:
         self.layer.zero_grad(set_to_none=True)
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "layer_speed": the row of one shape and type."""
-    spec = folder.spec()
-    options = spec.options
-    torch.set_num_threads(spec.threads)
-    torch.manual_seed(spec.seed)
+    options = run.spec.options
+    run.settle()
     shape, dtype = SHAPES[options["shape"]], number_type(options["dtype"])
-    cases, contenders = _contenders(shape, options["batch"], dtype, torch.device(device))
+    cases, contenders = _contenders(shape, options["batch"], dtype, run.where)
     wrong = [
         f"{one.name} in {one.layout} is off by {off:.1e}"
         for one, case in zip(contenders, cases, strict=True)
         if not (off := _error(case)) < _BOUNDS[options["dtype"]]
     ]
-    rounds = run_rounds(
-        contenders,
-        options["seconds"],
-        torch.device(device),
-        should_stop,
-        lambda fraction: folder.write_state(status="running", fraction=fraction),
-    )
+    rounds = run_rounds(run, contenders)
     measurements = []
     for one, case in zip(contenders, cases, strict=True):
         row = timings(one, contenders)
@@ -96,7 +80,7 @@ def measure(
         "batch": options["batch"],
         "left_out": missing(),
         "measurements": measurements,
-        "measured_by": "cuda_allocated" if device.startswith("cuda") else "tracker_cpu",
+        "measured_by": "cuda_allocated" if run.on_gpu else "tracker_cpu",
     }
 
 

@@ -17,7 +17,7 @@ from stdcf.memory.step import StepOptions, TrainingStep
 from stdcf.stages.apply import apply_stage
 from stdcf.stages.stage import Stage
 from suites.engine.catalog import build_any
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.experiments.memory_caps.techniques import (
     CAPS_GIB,
     GIB,
@@ -29,18 +29,10 @@ from suites.experiments.memory_caps.techniques import (
 from suites.planning.planner import Planner
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "memory_caps": predictions for a GPU, and real steps on this device."""
-    spec = folder.spec()
-    torch.set_num_threads(spec.threads)
-    torch.manual_seed(spec.seed)
+    spec = run.spec
+    run.settle()
     network = NETWORKS[spec.model]
 
     def model_fn() -> nn.Module:
@@ -54,7 +46,7 @@ def measure(
 
     found = _predicted(model_fn, network)
     if spec.options["rounds"]:
-        real = _measured(model_fn, network, torch.device(device), spec.options["rounds"])
+        real = _measured(model_fn, network, run.where, spec.options["rounds"])
         for name, fields in real.items():
             found[name] |= fields
     plain, itsl = found["full size"], found["ITSL"]

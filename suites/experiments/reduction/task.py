@@ -1,6 +1,5 @@
 """Counts layers of one filter size, and says what §2.4's formulas make of them."""
 
-from collections.abc import Callable
 from itertools import product
 from math import prod
 from typing import Any
@@ -9,27 +8,18 @@ from torch import nn
 
 from stdcf.complexity import count
 from stdcf.layers import STDCFConv3d
-from stdcf.training.trainer import Stopped
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "reduction": a measurement for each M, N and C."""
-    options = folder.spec().options
+    options = run.spec.options
     t, k, clip = options["t"], options["k"], options["clip"]
     measurements = []
     for channels in options["channels"]:
         dense = _counted(nn.Conv3d(channels, channels, **_common(t, k)), channels, clip)
         for m, n in product(options["spatial_atoms"], options["temporal_atoms"]):
-            if should_stop():
-                raise Stopped
+            run.stop_if_asked()
             layer = STDCFConv3d(
                 channels, channels, num_spatial_atoms=m, num_temporal_atoms=n, **_common(t, k)
             )

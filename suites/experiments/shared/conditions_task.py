@@ -1,6 +1,5 @@
 """Trains a network, or takes one that was trained so, and tests it under several conditions."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -9,30 +8,17 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.training.evaluate import evaluate
 from stdcf.training.step import Numerics
 from suites.engine.spec import RunSpec
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.engine.trained import train_or_adopt
 from suites.experiments.shared.conditions import Condition
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "train_and_test": the row of training with "conditions", one entry a test.
 
     Its "accuracy" is None: each condition has its own.
     """
-    trained = train_or_adopt(
-        folder,
-        data_root=data_root,
-        device=device,
-        num_workers=num_workers,
-        should_stop=should_stop,
-    )
+    trained = train_or_adopt(run)
     if trained is None:
         return {}
     spec, data, numerics, row = trained.spec, trained.data, trained.numerics, trained.row

@@ -13,7 +13,7 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.layers import set_dilation
 from stdcf.training.step import Numerics
 from stdcf.visualize import outputs_of, share_on_motion
-from suites.engine.store.folder import RunFolder
+from suites.engine.task import Run
 from suites.engine.trained import Trained, train_or_adopt
 from suites.experiments.shared.gradcam import gradcam
 from suites.reporting.pictures import packed
@@ -53,26 +53,13 @@ LOOKS: dict[str, Callable[[nn.Module, Tensor], Look]] = {
 }
 
 
-def measure(
-    folder: RunFolder,
-    *,
-    data_root: str | None,
-    device: str,
-    num_workers: int | None,
-    should_stop: Callable[[], bool],
-) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """The task "stage_maps": the row of training with "looks" and, of the first seed, "pictures".
 
     "looks" has for each stage its accuracies and "on_motion", the mean over the test clips of
     `share_on_motion`. Its "accuracy" is the last of these stages'.
     """
-    trained = train_or_adopt(
-        folder,
-        data_root=data_root,
-        device=device,
-        num_workers=num_workers,
-        should_stop=should_stop,
-    )
+    trained = train_or_adopt(run)
     if trained is None:
         return {}
     spec, row = trained.spec, trained.row

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from stdcf.training.trainer import Stopped
+from suites.engine.task import Run
 
 # In calls of the reference: what takes longer is timed in two rounds alone.
 _TOO_SLOW = 8
@@ -32,14 +32,10 @@ class Contender:
     before: Callable[[], None] | None = None
 
 
-def run_rounds(
-    contenders: Sequence[Contender],
-    seconds: float,
-    device: torch.device,
-    should_stop: Callable[[], bool],
-    on_progress: Callable[[float], None],
-) -> int:
-    """Times all until the seconds are over, after a round to warm up, and three rounds at least.
+def run_rounds(run: Run, contenders: Sequence[Contender]) -> int:
+    """Times all until the seconds of the run's options are over, after a round to warm up.
+
+    There are three rounds at least.
 
     The first contender sets the pace: one that takes 8 times as long is timed in two rounds.
 
@@ -49,6 +45,7 @@ def run_rounds(
     Raises:
         Stopped: when asked to.
     """
+    seconds = run.spec.options["seconds"]
     started, rounds = time.monotonic(), 0
     while rounds < 4 or time.monotonic() - started < seconds:
         if rounds == 1:
@@ -58,15 +55,14 @@ def run_rounds(
             if _too_slow(one, contenders[0]):
                 continue
             for kind, call in one.calls.items():
-                if should_stop():
-                    raise Stopped
+                run.stop_if_asked()
                 if one.before is not None:
                     one.before()
-                taken = timed(call, device)
+                taken = timed(call, run.where)
                 if rounds:
                     one.seconds.setdefault(kind, []).append(taken)
         rounds += 1
-        on_progress(min((time.monotonic() - started) / max(seconds, 1e-3), 0.99))
+        run.progress(min((time.monotonic() - started) / max(seconds, 1e-3), 0.99))
     return rounds - 1
 
 

@@ -22,6 +22,7 @@ from suites.engine import catalog, train
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.provenance import header
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.shared import kth
 
 root, results = sys.argv[1:]
@@ -33,9 +34,7 @@ rows = []
 for spec in kth.specs(request, manifest):
     if spec.layer == "temporal_first" and spec.mode in ("full", "itsl"):
         folder = RunFolder.create(Path(results), spec)
-        row = train.train(
-            folder, data_root=root, device="cpu", num_workers=0, should_stop=lambda: False
-        )
+        row = train.train(Run(folder, data_root=root, num_workers=0))
         rows.append({**header(spec, "cpu"), **row, "shipped": False})
 print(json.dumps(rows))
 """

@@ -23,7 +23,7 @@ TAKES: dict[tuple[str, str | None], set[str]] = {
     ("memory_caps", None): TRAINED - {"--amp"},
     ("reduction", None): set(),
     ("synthetic_card", None): (TRAINED | {"--ranks"}) - {"--amp"},
-    ("tr_mnist", None): TRAINED - {"--cap"},
+    ("tr_mnist", None): TRAINED,
 }
 GIVEN: dict[str, dict[str, Any]] = {
     "--seeds": {"seeds": 2},

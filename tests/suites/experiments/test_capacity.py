@@ -11,6 +11,7 @@ from stdcf.errors import UserError
 from suites.engine.catalog import load_dataset
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.capacity import task as capacity_task
 from suites.experiments.capacity.suite import SUITE, specs
 from suites.experiments.capacity.tables import freedom
@@ -32,13 +33,7 @@ def row(video_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             tmp_path_factory.mktemp("results"), spec.model_copy(update={"options": options})
         )
         threads = torch.get_num_threads()
-        made = capacity_task.measure(
-            folder,
-            data_root=str(video_root),
-            device="cpu",
-            num_workers=0,
-            should_stop=lambda: False,
-        )
+        made = capacity_task.measure(Run(folder, data_root=str(video_root), num_workers=0))
         torch.set_num_threads(threads)
     common = {"seed": 0, "shipped": False, "commit": "c" * 40, "dirty": False, "device": "cpu X"}
     common |= {"finished": "2026-11-26T10:00:00Z", "dataset": "video_folder", "profile": "quick"}

@@ -17,7 +17,7 @@ from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request, Row
-from suites.engine.train import open_data
+from suites.engine.task import Run
 from suites.experiments.kth_table1 import suite as kth_table1
 from suites.experiments.kth_tempo import suite as kth_tempo
 from suites.experiments.shared import kth
@@ -106,9 +106,7 @@ def small(spec: RunSpec, root: Path, results: Path, **changes: Any) -> RunFolder
 
 
 def run_it(folder: RunFolder, root: Path) -> dict[str, Any]:
-    row = measure(
-        folder, data_root=str(root), device="cpu", num_workers=0, should_stop=lambda: False
-    )
+    row = measure(Run(folder, data_root=str(root), num_workers=0))
     folder.write_result({"suite": folder.spec().suite, **row})
     return row
 
@@ -142,7 +140,7 @@ def test_training_is_done_once(
     swapped, kept = (list(other["similarities"][name].values()) for name in ("swapped", "kept"))
     assert swapped[:2] == pytest.approx([1, 1], abs=1e-6)
     assert max(kept) < 0.999
-    spec, data = second.spec(), open_data(second.spec(), str(video_root))
+    spec, data = second.spec(), Run(second, data_root=str(video_root)).data()
     model = build_model(spec, 2, 1)
     names = set_dilation(model, 2, 1)
     assert list(other["pictures"]["layers"]) == names

@@ -10,6 +10,7 @@ import torch
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.gpu_evidence import memory_task as gpu_memory_task
 from suites.experiments.gpu_evidence import throughput_task as gpu_throughput_task
 from suites.experiments.gpu_evidence.cases import Case, case, every_saver, others, table2, table3
@@ -18,10 +19,6 @@ from suites.experiments.gpu_evidence.suite import FACTORS, SUITE, specs
 from suites.experiments.gpu_evidence.tables import tables
 
 GIB = 2**30
-
-
-def never() -> bool:
-    return False
 
 
 def small(stage: str = "full", **changes: Any) -> Case:
@@ -34,9 +31,7 @@ def folder(tmp_path: Path, task: str, **options: Any) -> RunFolder:
 
 
 def do(task: Any, where: RunFolder, device: str = "cpu") -> dict[str, Any]:
-    row: dict[str, Any] = task(
-        where, data_root=None, device=device, num_workers=None, should_stop=never
-    )
+    row: dict[str, Any] = task(Run(where, device))
     return row
 
 

@@ -15,6 +15,7 @@ from stdcf.models import create_model
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.engine.train import train
 from suites.experiments.kinetics_gradcam import suite as kinetics_gradcam
 from suites.experiments.kinetics_gradcam.networks import Network, clip_of, network_of
@@ -79,13 +80,7 @@ def run(video_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             tmp_path_factory.mktemp("results"),
             spec.model_copy(update={**changes, "stages": stages}),
         )
-        train(
-            folder,
-            data_root=str(video_root),
-            device="cpu",
-            num_workers=0,
-            should_stop=lambda: False,
-        )
+        train(Run(folder, data_root=str(video_root), num_workers=0))
     return folder.path
 
 
@@ -102,9 +97,7 @@ def test_a_video_by_two_stages(run: Path, video: Path, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, spec)
 
     def look(data_root: str | None) -> dict[str, Any]:
-        return measure(
-            folder, data_root=data_root, device="cpu", num_workers=0, should_stop=lambda: False
-        )
+        return measure(Run(folder, data_root=data_root))
 
     row = look(str(video))
     (picture,) = row["pictures"]

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.layer_speed import task as layer_speed_task
 from suites.experiments.layer_speed.cases import layers
 from suites.experiments.layer_speed.shapes import SHAPES, Shape
@@ -24,11 +24,16 @@ def fake_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interleaved, "timed", lambda call, device: call())
 
 
-def never() -> bool:
-    return False
+@pytest.fixture
+def no_time(tmp_path: Path) -> Run:
+    """A run that times for no seconds."""
+    spec = specs(Request("quick", "none"), "none")[0]
+    return Run(RunFolder.create(tmp_path, spec.changed(options={**spec.options, "seconds": 0})))
 
 
-def test_ratios_are_taken_within_a_round_against_the_better_layout(fake_times: None) -> None:
+def test_ratios_are_taken_within_a_round_against_the_better_layout(
+    fake_times: None, no_time: Run
+) -> None:
     slow, fast = count(20, 10), count(10, 10)  # a machine that slows down: 10, 20, 30 …
     mine = count(5, 5)
     contenders = [
@@ -36,7 +41,7 @@ def test_ratios_are_taken_within_a_round_against_the_better_layout(fake_times: N
         Contender("regular", "b", {"step": lambda: next(fast)}),  # type: ignore[dict-item]
         Contender("own", "a", {"step": lambda: next(mine)}),  # type: ignore[dict-item]
     ]
-    rounds = run_rounds(contenders, 0.0, torch.device("cpu"), never, lambda _: None)
+    rounds = run_rounds(no_time, contenders)
     assert rounds == 3
     row = timings(contenders[2], contenders)
     assert (row["step_ratio"], row["step_ratio_low"], row["step_ratio_high"]) == (0.5, 0.5, 0.5)
@@ -44,12 +49,12 @@ def test_ratios_are_taken_within_a_round_against_the_better_layout(fake_times: N
     assert timings(contenders[0], contenders)["step_ratio"] == pytest.approx(4 / 3)
 
 
-def test_what_takes_eight_times_as_long_is_timed_twice(fake_times: None) -> None:
+def test_what_takes_eight_times_as_long_is_timed_twice(fake_times: None, no_time: Run) -> None:
     contenders = [
         Contender("regular", "a", {"step": lambda: 1.0}),  # type: ignore[dict-item]
         Contender("slow", "a", {"step": lambda: 9.0}),  # type: ignore[dict-item]
     ]
-    rounds = run_rounds(contenders, 0.0, torch.device("cpu"), never, lambda _: None)
+    rounds = run_rounds(no_time, contenders)
     assert rounds == 3
     assert [len(one.seconds["step"]) for one in contenders] == [3, 2]
 
@@ -59,13 +64,7 @@ def test_a_small_shape_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (spec,) = [s for s in specs(Request("quick", "none"), "none") if "64to64" in s.mode]
     options = {"shape": "8to8_2x6x6", "dtype": "float32", "batch": 2, "seconds": 0}
     spec = spec.model_copy(update={"options": options, "mode": "8to8_2x6x6-float32", "threads": 1})
-    row = layer_speed_task.measure(
-        RunFolder.create(tmp_path, spec),
-        data_root=None,
-        device="cpu",
-        num_workers=0,
-        should_stop=never,
-    )
+    row = layer_speed_task.measure(Run(RunFolder.create(tmp_path, spec)))
     assert row["status"] == "ok", row["reason"]
     names = [name for name, _ in layers(SHAPES["8to8_2x6x6"])]
     assert [m["name"] for m in row["measurements"]] == [name for name in names for _ in range(2)]
@@ -84,15 +83,9 @@ def test_a_small_shape_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_wrong_output_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "8to8_2x6x6", Shape(8, 8, (2, 6, 6)))
     monkeypatch.setattr(layer_speed_task, "_error", lambda case: 0.5)
-    spec = specs(Request("quick", "none"), "none")[0]
     options = {"shape": "8to8_2x6x6", "dtype": "float32", "batch": 1, "seconds": 0}
-    row = layer_speed_task.measure(
-        RunFolder.create(tmp_path, spec.model_copy(update={"options": options, "threads": 1})),
-        data_root=None,
-        device="cpu",
-        num_workers=0,
-        should_stop=never,
-    )
+    spec = specs(Request("quick", "none"), "none")[0].changed(options=options, threads=1)
+    row = layer_speed_task.measure(Run(RunFolder.create(tmp_path, spec)))
     assert row["status"] == "error"
     assert "off by 5.0e-01" in row["reason"]
 

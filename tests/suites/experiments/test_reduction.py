@@ -11,6 +11,7 @@ from stdcf.errors import UserError
 from suites.engine.request import make_request
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.reduction import task as reduction_task
 from suites.experiments.reduction.suite import SIZES, SUITE, specs
 
@@ -31,13 +32,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     made = []
     for spec in specs(Request("quick", "none"), "none"):
         small = spec.model_copy(update={"options": spec.options | {"channels": [3, 4]}})
-        row = reduction_task.measure(
-            RunFolder.create(tmp_path_factory.mktemp("results"), small),
-            data_root=None,
-            device="cpu",
-            num_workers=0,
-            should_stop=lambda: False,
-        )
+        folder = RunFolder.create(tmp_path_factory.mktemp("results"), small)
+        row = reduction_task.measure(Run(folder))
         made.append(SHIPPED | {"mode": small.mode} | row)
     return made
 

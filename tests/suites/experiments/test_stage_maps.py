@@ -15,7 +15,7 @@ from suites.engine.catalog import build_model
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
-from suites.engine.train import open_data
+from suites.engine.task import Run
 from suites.experiments.kth_attention import suite as kth_attention
 from suites.experiments.shared import kth
 from suites.experiments.shared.stage_maps_task import LAST_MAP, TOP, lively, measure
@@ -42,9 +42,7 @@ def small(spec: RunSpec, root: Path, results: Path) -> RunFolder:
 
 
 def run_it(folder: RunFolder, root: Path) -> dict[str, Any]:
-    row = measure(
-        folder, data_root=str(root), device="cpu", num_workers=0, should_stop=lambda: False
-    )
+    row = measure(Run(folder, data_root=str(root), num_workers=0))
     folder.write_result({"suite": folder.spec().suite, **row})
     return row
 
@@ -73,7 +71,7 @@ def test_attention_of_stages(
     assert row["accuracy"] == tests["s2"]
 
     # The number and the picture once more, from the weights that are kept.
-    data = open_data(folder.spec(), str(video_root))
+    data = Run(folder, data_root=str(video_root)).data()
     model = build_model(folder.spec(), len(data.classes), 1)
     model.load_state_dict(load_checkpoint(folder.path / "stage-t1.pt"))
     set_dilation(model.eval(), 2, 2)

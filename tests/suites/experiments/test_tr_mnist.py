@@ -12,10 +12,14 @@ from stdcf.data.sets import tr_mnist as clips_module
 from stdcf.data.sets.digit_images import load_digits
 from stdcf.data.sets.tr_mnist import MovingDigits, load
 from stdcf.errors import UserError
+from stdcf.memory.tracking.tracker import CapExceeded
+from stdcf.stages.apply import to_channels_last
+from stdcf.training.checkpoint import load_checkpoint
 from stdcf.training.trainer import Stopped
-from suites.engine.catalog import build
+from suites.engine.catalog import build, build_model
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
+from suites.engine.task import Run
 from suites.experiments.tr_mnist import task as tr_mnist_task
 from suites.experiments.tr_mnist.figure2 import frames
 from suites.experiments.tr_mnist.suite import SUITE, specs, widened
@@ -163,7 +167,7 @@ def measured(folder: RunFolder, digits: Path, should_stop: Any = lambda: False) 
     threads = torch.get_num_threads()
     try:
         return tr_mnist_task.reconstruct(
-            folder, data_root=str(digits), device="cpu", num_workers=0, should_stop=should_stop
+            Run(folder, data_root=str(digits), should_stop=should_stop)
         )
     finally:
         torch.set_num_threads(threads)
@@ -172,14 +176,44 @@ def measured(folder: RunFolder, digits: Path, should_stop: Any = lambda: False) 
 def test_a_stopped_run_ends_as_an_undisturbed_one(digits: Path, tmp_path: Path) -> None:
     whole = measured(run_of(digits, tmp_path / "a"), digits)
     folder = run_of(digits, tmp_path / "b")
+    asked = iter([False, True])
     with pytest.raises(Stopped):
-        measured(folder, digits, lambda: True)
+        measured(folder, digits, lambda: next(asked))
     assert (folder.path / "checkpoint.pt").exists()
+    # A step an epoch: the second was stopped within, and its row is not there yet.
     assert len((folder.path / "curves.csv").read_text().splitlines()) == 2
     resumed = measured(folder, digits)
     assert resumed["psnr_db_of_clips"] == whole["psnr_db_of_clips"]
     assert resumed["strip"] == whole["strip"]
     assert len((folder.path / "curves.csv").read_text().splitlines()) == 4
+
+
+def test_training_is_the_plain_loop_to_the_last_bit(digits: Path, tmp_path: Path) -> None:
+    """Shipped rows were trained by such a loop, with an order of [seed, epoch]."""
+    folder = run_of(digits, tmp_path, batch_size=4)
+    measured(folder, digits)
+    spec, data = folder.spec(), load(digits, **SMALL)
+    torch.manual_seed(spec.seed)
+    model = to_channels_last(build_model(spec, 10, 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    clips = data.train.__getitems__(range(6))[0]
+    for epoch in range(3):
+        # A cosine from 3e-3 towards 0.
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 + np.cos(np.pi * epoch / 3)) / 2
+        order = np.random.default_rng([spec.seed, epoch]).permutation(6)
+        for chosen in torch.from_numpy(order).split(4):
+            x = (clips[chosen].float() / 255).to(memory_format=torch.channels_last_3d)
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(x), x).backward()
+            optimizer.step()
+    found = load_checkpoint(folder.path / "stage-full.pt")
+    for name, expected in model.state_dict().items():
+        assert torch.equal(found[name], expected), name
+
+
+def test_a_cap_ends_the_run(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(CapExceeded):
+        measured(run_of(digits, tmp_path, cap_bytes=10_000), digits)
 
 
 def test_the_ratio_is_that_of_its_definition() -> None:

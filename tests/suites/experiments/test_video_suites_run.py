@@ -26,6 +26,7 @@ from suites.engine.session import Session
 from suites.engine.store.folder import RunFolder
 from suites.engine.store.provenance import header
 from suites.engine.suite import Suite
+from suites.engine.task import Run
 from suites.engine.weights import describe
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.something_table4 import suite as something_table4
@@ -83,13 +84,7 @@ def run(suite: Suite, root: Path, results: Path) -> tuple[dict[str, dict[str, An
     rows = {}
     for spec in session.specs:
         folder = RunFolder.create(session.results, spec)
-        row = execute.train(
-            folder,
-            data_root=session.data_root,
-            device="cpu",
-            num_workers=0,
-            should_stop=lambda: False,
-        )
+        row = execute.train(Run(folder, data_root=session.data_root, num_workers=0))
         folder.write_result(header(spec, "cpu") | row)
         rows[f"{spec.model} {spec.mode}"] = row
         for stage in spec.stages:
