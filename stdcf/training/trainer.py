@@ -205,13 +205,14 @@ class Trainer:
                 f"no training video of {self.data.name} can be decoded: python -m suites.data "
                 f"verify {self.data.name} says why"
             )
+        accuracy = {"train_accuracy": self.sums.correct / self.sums.clips}
         self.history.epochs.append(
             {
                 "stage": stage.name,
                 "epoch": self.epoch + 1,
                 "lr": stage.lr_at(self.epoch),
                 "train_loss": self.sums.loss / self.sums.clips,
-                **self._train_accuracy(),
+                **(accuracy if self.classifies else {}),
                 "seconds": self.sums.seconds,
                 "clips_per_second": self.sums.clips / self.sums.seconds,
             }
@@ -251,9 +252,6 @@ class Trainer:
         self.sums.clips += all_clips // copies
         self.sums.loss += loss_sum / copies
         self.sums.correct += hits / copies
-
-    def _train_accuracy(self) -> dict[str, float]:
-        return {"train_accuracy": self.sums.correct / self.sums.clips} if self.classifies else {}
 
     def _test_stage(self) -> None:
         if self.classifies:
@@ -389,11 +387,8 @@ class Trainer:
 
     def _load(self) -> None:
         state = load_checkpoint(self._checkpoint, self.numerics.device)
-        self.stage_index, self.epoch, self.step = (
-            state["stage_index"],
-            state["epoch"],
-            state["step"],
-        )
+        self.stage_index, self.epoch = state["stage_index"], state["epoch"]
+        self.step = state["step"]
         self.sums = Sums(**state["sums"])
         self.history = History(**state["history"])
         self.model.load_state_dict(state["model"])
