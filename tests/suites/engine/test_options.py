@@ -21,6 +21,9 @@ TAKES: dict[tuple[str, str | None], set[str]] = {
     ("gpu_evidence", "weizmann"): TRAINED,
     ("layer_speed", None): {"--seeds", "--device"},
     ("memory_caps", None): TRAINED - {"--amp"},
+    ("kth_table2", "weizmann"): TRAINED | {"--ranks", "--folds"},
+    ("kth_table2", None): TRAINED | {"--ranks", "--folds"},
+    ("rate_sweep", None): TRAINED - {"--cap"},
     ("reduction", None): set(),
     ("synthetic_card", None): (TRAINED | {"--ranks"}) - {"--amp"},
     ("tr_mnist", None): TRAINED,
@@ -32,6 +35,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "--amp": {"amp": True},
     "--device": {"device": "cuda:1", "cluster_device": "cuda:1"},
     "--ranks": {"ranks": 2},
+    "--folds": {"folds": 2},
     "--data-option": {"data_options": ["probe=7"]},
     "--model-option": {"model_options": ["kernel_size=5"]},
     "--layer-option": {"layer_options": ["stdcf.plan=factored", "regular.probe=7"]},
@@ -41,6 +45,7 @@ IN_RUN: dict[str, Callable[[RunSpec], bool]] = {
     "--cap": lambda spec: spec.cap_bytes == 3 * 2**30,
     "--amp": lambda spec: spec.amp,
     "--device": lambda spec: spec.device == "cuda",
+    "--folds": lambda spec: spec.dataset_options["test_persons"].startswith("fold-"),
     # The session gives them to every run that trains.
     "--ranks": lambda spec: spec.is_training,
     "--data-option": lambda spec: spec.dataset_options["probe"] == 7,
@@ -67,6 +72,11 @@ def test_an_option_is_in_the_runs_or_refused(name: str, dataset: str | None, fla
         assert "\n" not in str(refused.value)
         return
     request = make_request(suite, None, dataset, **words)
+    if flag == "--folds" and dataset is None:
+        # Its first data set has a split of its own.
+        with pytest.raises(UserError, match="--folds is for weizmann's persons"):
+            suite.specs(request, "ab" * 32)
+        return
     specs = suite.specs(request, "ab" * 32)
     if flag == "--seeds":
         assert {spec.seed for spec in specs if spec.stages or name == "layer_speed"} == {0, 1}
