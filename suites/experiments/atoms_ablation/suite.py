@@ -49,6 +49,16 @@ _ATOMS = {
     "m6n2": (6, 2),
     "m9n2": (9, 2),
 }
+# Mode -> M and N of its atoms, where they are not Table 2's.
+_ATOMS = {
+    "m1n1": (1, 1),
+    "m9n3": (9, 3),
+    "m3n1": (3, 1),
+    "m3n3": (3, 3),
+    "m1n2": (1, 2),
+    "m6n2": (6, 2),
+    "m9n2": (9, 2),
+}
 _INITS = {"dct": "init_dct", "fourier_bessel": "init_fourier_bessel", "normal": "init_normal"}
 
 
