@@ -147,7 +147,7 @@ class Estimates:
         key = _key(spec, facts, "macs")
         if key not in self._known:
             model = build_model(spec, facts.classes, facts.clip_shape[0])
-            self._known[key] = count(model, (1, *facts.clip_shape)).macs
+            self._known[key] = count(model, (1, *facts.clip_shape)).executed_macs
         clips = _TRAIN_PASSES * total_cost(spec.stages) * facts.train_clips
         clips += len(spec.stages) * facts.test_passes
         found: float = _OPERATIONS_A_MAC * self._known[key] * clips
@@ -168,7 +168,7 @@ class Estimates:
         seen = set()
         for row in self._rows:
             key = (row["model"], row["layer"], row["mode"], row["setting"])
-            if row["status"] != "ok" or not row.get("macs") or key in seen:
+            if row["status"] != "ok" or not row.get("executed_macs") or key in seen:
                 continue
             seen.add(key)
             rate = _measured_rate(row)
@@ -189,7 +189,7 @@ def _measured_rate(row: Row) -> float | None:
     if not spec.stages:
         return None
     clips = _TRAIN_PASSES * total_cost(spec.stages) * row["train_clips"]
-    operations = _OPERATIONS_A_MAC * row["macs"] * clips
+    operations = _OPERATIONS_A_MAC * row["executed_macs"] * clips
     return operations / (row["train_seconds"] * spec.ranks)
 
 
