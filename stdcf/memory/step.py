@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stdcf.errors import UserError
+from stdcf.layers.plans import device_kind
 from stdcf.memory.savers import Saver, learn
 from stdcf.stages.optimizers import OPTIMIZERS
 
@@ -193,7 +194,7 @@ class TrainingStep:
     def _autocast(self) -> AbstractContextManager[object]:
         if self.autocast is None:
             return nullcontext()
-        return torch.autocast(self.clip_BCTHW.device.type, self.autocast)
+        return torch.autocast(device_kind(self.clip_BCTHW), self.autocast)
 
 
 def _choose(option: str, choices: dict[str, T], value: object) -> T:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from stdcf.layers.plans import device_kind
 from stdcf.memory.savers.packing import Packing
 from stdcf.memory.savers.saver import Saver
 
@@ -22,4 +23,4 @@ class Bf16(Saver):
     def forward(
         self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
     ) -> AbstractContextManager[object]:
-        return torch.autocast(clip_BCTHW.device.type, torch.bfloat16)
+        return torch.autocast(device_kind(clip_BCTHW), torch.bfloat16)
