@@ -43,9 +43,13 @@ def full_network(request: Request, dilation: Dilation = (1, 1), **options: Any) 
     Args:
         options: further fields of `Stage`.
     """
-    epochs = request.epochs or PROFILES[request.profile].epochs
-    falls = milestones(request, epochs)
-    (stage,) = full_size(epochs=epochs, lr=1e-3, milestones=falls, dilation=dilation, **options)
+    profile = PROFILES[request.profile]
+    epochs = request.epochs or profile.epochs
+    own: dict[str, Any] = {
+        "milestones": milestones(request, epochs),
+        "recalibrate": profile.recalibrate,
+    }
+    (stage,) = full_size(epochs=epochs, lr=1e-3, dilation=dilation, **own, **options)
     return stage
 
 
@@ -56,7 +60,7 @@ def specs(
     networks: Mapping[str, tuple[Stage, Sequence[Condition]]],
     **options: Any,
 ) -> list[RunSpec]:
-    """Every network with every layer for the first seed, then for the next.
+    """Every network with every layer for the first seed, then for the next, at Table 2's rates.
 
     Args:
         networks: mode -> how it is trained, what is asked of it then.
@@ -75,7 +79,7 @@ def specs(
             task="train_and_test",
             options=asked[mode],
             mode=mode,
-            stages=(stage,),
+            stages=(stage.changed(**kth.rate_of(request, layer, "full")._asdict()),),
             seed=seed,
         )
         for seed in request.each_seed(PROFILES[request.profile].seeds)

@@ -137,7 +137,7 @@ def folds(request: Request) -> tuple[str | None, ...]:
     return PERSONS[:asked]
 
 
-def rate_of(request: Request, layer: str, mode: str, person: str | None) -> Rate:
+def rate_of(request: Request, layer: str, mode: str, person: str | None = None) -> Rate:
     """What the sweep found or, with --option rates=paper, 1e-3 for everything.
 
     Raises:
