@@ -48,6 +48,13 @@ def milestones(request: Request, epochs: int) -> tuple[int, ...]:
     return (fall,) if fall else ()
 
 
+def _as_table_2s(request: Request, stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages at the rates of Table 2's STDCF, tested as its are."""
+    rate = kth.rate_of(request, "stdcf", "full" if len(stages) == 1 else "itsl")
+    own = {**rate._asdict(), "recalibrate": PROFILES[request.profile].recalibrate}
+    return tuple(stage.changed(**own) for stage in stages)
+
+
 def specs(
     suite: str, request: Request, manifest: str, settings: Mapping[str, Setting]
 ) -> list[RunSpec]:
@@ -62,7 +69,7 @@ def specs(
             model_options={**request.model_options, **setting.model_options},
             layer_options={**kth.LAYER_OPTIONS["stdcf"], **asked, **setting.layer_options},
             mode=mode,
-            stages=setting.stages,
+            stages=_as_table_2s(request, setting.stages),
             seed=seed,
         )
         for seed in request.each_seed(PROFILES[request.profile].seeds)

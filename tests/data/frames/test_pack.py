@@ -55,7 +55,7 @@ def test_no_decoder_is_needed(packed: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['av'] = None\n"
         "from pathlib import Path\n"
-        "from stdcf.data import weizmann\n"
+        "from stdcf.data.sets import weizmann\n"
         f"data = weizmann.load({str(packed)!r}, size={SIZE}, cache_dir=Path({str(tmp_path)!r}))\n"
         "print(len(data.train))"
     )

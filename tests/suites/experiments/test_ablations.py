@@ -32,11 +32,11 @@ def test_every_setting_is_a_run_of_its_own(name: str) -> None:
     assert len({run.run_id for run in runs}) == len(runs)
     # The base is that of Table 2, and the tests between rows compare the others with it.
     base = runs[0]
-    from suites.experiments.kth_table2.suite import SUITE
+    from suites.experiments.shared import kth
 
     (same,) = (
         run
-        for run in SUITE.specs(REQUEST, "0" * 64)
+        for run in kth.specs(REQUEST, "0" * 64)
         if (run.layer, run.mode, run.seed) == ("stdcf", "itsl", 0)
     )
     assert (base.stages, base.layer_options) == (same.stages, same.layer_options)
