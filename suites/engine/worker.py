@@ -6,7 +6,6 @@ Several folders are run one after the other, for runs that are shorter than a pr
 
 import argparse
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -14,8 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from stdcf.training.allocator import use_huge_pages
 from suites.engine.store.folder import Claimed, RunFolder
@@ -45,7 +42,7 @@ def main() -> int:
 
 def _run_all(first: RunFolder, others: Sequence[RunFolder], arguments: argparse.Namespace) -> int:
     """One after the other, until one is stopped, or another worker has it."""
-    from suites.engine.worker import ProcessState
+    from suites.engine.process_state import ProcessState
 
     stop, state = _StopFlag(), ProcessState()
     status = _claim_and_run(first, arguments, stop)
@@ -195,33 +192,3 @@ def _die_with(parent: int) -> None:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-_FLAGS = (
-    (torch.backends.cudnn, "benchmark"),
-    (torch.backends.cuda.matmul, "fp32_precision"),
-    (torch.backends.cudnn.conv, "fp32_precision"),  # type: ignore[attr-defined]
-)
-
-
-class ProcessState:
-    """Torch's switches as they are now, to be put back after each run."""
-
-    def __init__(self) -> None:
-        self._flags = [(owner, name, getattr(owner, name)) for owner, name in _FLAGS]
-        self._autocast_cache = torch.is_autocast_cache_enabled()
-
-    def restore(self) -> None:
-        """Puts them back, and gives memory that nothing holds any more back to the GPU.
-
-        Raises:
-            RuntimeError: if the GPU is lost to this process; a new process has it again.
-        """
-        for owner, name, value in self._flags:
-            setattr(owner, name, value)
-        torch.set_autocast_cache_enabled(self._autocast_cache)
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
-            torch.cuda.set_per_process_memory_fraction(1.0)

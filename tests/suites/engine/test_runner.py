@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -204,3 +206,10 @@ def test_a_worker_that_dies_after_its_row_changes_nothing(
     display = Namespace(update=lambda _: None, ended=lambda *_: None)
     assert runner.run_missing([job], workers=1, device="cpu", data_root=None, display=display)
     assert job.folder.result() == {"status": "ok", "accuracy": 0.5}
+
+
+@pytest.mark.parametrize("module", ["suites.engine.worker", "suites.engine.runner"])
+def test_watching_a_run_does_not_import_torch(module: str) -> None:
+    """A job's first process only watches the worker, within the job's memory."""
+    words = f"import sys, {module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", words], check=True)
