@@ -22,9 +22,8 @@ def tables(rows: Sequence[Row]) -> list[Table]:
             for rate in trials(layer):
                 line = [layer_name(layer), MODES[mode], f"{rate.lr:g}", f"{rate.atom_lr:g}"]
                 for group in (*GROUPS, "all"):
-                    mean = accuracy(rows, group, layer, mode, rate)
                     mark = " *" if best[group] == rate else ""
-                    line.append(fixed(None if mean is None else 100 * mean) + mark)
+                    line.append(_mean(rows, group, layer, mode, rate) + mark)
                 body.append(line)
     groups = "; ".join(f"{group}: {', '.join(persons)}" for group, persons in GROUPS.items())
     notes = [
@@ -43,15 +42,28 @@ def accuracy(rows: Sequence[Row], group: str, layer: str, mode: str, rate: Rate)
 
     A run without an accuracy, because the loss became NaN at this rate, counts as 0.
     """
-    found = [
+    found = _splits(rows, group, layer, mode, rate)
+    return sum(found) / len(found) if len(found) >= _wanted(group) else None
+
+
+def _mean(rows: Sequence[Row], group: str, layer: str, mode: str, rate: Rate) -> str:
+    found, wanted = _splits(rows, group, layer, mode, rate), _wanted(group)
+    text = fixed(100 * sum(found) / len(found) if found else None)
+    return f"{text} ({len(found)} of {wanted})" if 0 < len(found) < wanted else text
+
+
+def _wanted(group: str) -> int:
+    return 2 * len(GROUPS) if group == "all" else 2
+
+
+def _splits(rows: Sequence[Row], group: str, layer: str, mode: str, rate: Rate) -> list[float]:
+    return [
         float(row.get("recalibrated_accuracy", 0.0))
         for row in rows
         if (row["layer"], row["options"]["trains_by"]) == (layer, mode)
         and Rate(row["lr"], row["atom_lr"]) == rate
         and group in ("all", row["options"]["group"])
     ]
-    wanted = 2 * len(GROUPS) if group == "all" else 2
-    return sum(found) / len(found) if len(found) >= wanted else None
 
 
 def chosen(rows: Sequence[Row], group: str, layer: str, mode: str) -> Rate | None:
