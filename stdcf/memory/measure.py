@@ -28,7 +28,7 @@ def measure_peak(
     *,
     num_classes: int | None = None,
     loss: str | Loss = "cross_entropy",
-    optimizer: str = "adam",
+    optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
     device: str = "cuda",
     autocast: str | torch.dtype | None = None,
     memory_format: str | torch.memory_format | None = None,

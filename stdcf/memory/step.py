@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -38,7 +39,8 @@ class StepOptions:
         loss: "cross_entropy", "mse" or a function of the model's output and a target. The target is
             labels [B] for an output [B, classes], the clip for an output of its shape, else a
             tensor like the output.
-        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9), or a function that makes any optimiser
+            of the parameters; its own foreach and fused hold.
         autocast: None or bfloat16.
         memory_format: None or channels_last_3d, of the clip and of each 5-D parameter.
         stage: whose clip size, dilation and frozen parts apply.
@@ -47,7 +49,7 @@ class StepOptions:
 
     num_classes: int | None = None
     loss: str | Loss = "cross_entropy"
-    optimizer: str = "adam"
+    optimizer: str | Callable[..., torch.optim.Optimizer] = "adam"
     autocast: str | torch.dtype | None = None
     memory_format: str | torch.memory_format | None = None
     stage: "Stage | None" = None
@@ -78,7 +80,12 @@ class StepOptions:
                 to train.
         """
         loss = self.loss if callable(self.loss) else _choose("loss", LOSSES, self.loss)
-        make_optimizer = _choose("optimizer", OPTIMIZERS, self.optimizer)
+        make: Callable[..., torch.optim.Optimizer]
+        if callable(self.optimizer):
+            make = self.optimizer
+        else:
+            # Learning rates change no memory.
+            make = partial(_choose("optimizer", OPTIMIZERS, self.optimizer), lr=1e-3)
         autocast = None if self.autocast is None else _choose("autocast", AUTOCASTS, self.autocast)
         memory_format = self.memory_format or torch.contiguous_format
         layout = _choose("memory_format", LAYOUTS, memory_format)
@@ -101,8 +108,11 @@ class StepOptions:
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
             raise UserError("the model has no parameters to train")
-        # Learning rates change no memory.
-        optimizer = make_optimizer(trained, lr=1e-3, foreach=foreach)
+        optimizer = make(trained)
+        for group in optimizer.param_groups:
+            # Where neither is asked for, torch goes by the device.
+            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+                group["foreach"] = foreach
         return TrainingStep(model, optimizer, loss, autocast, clip, self.num_classes, self.savers)
 
 

@@ -97,6 +97,10 @@ class Flat(nn.Module):
         ("adamw", "cuda", 4 + 4 + 8 + 4),
         ("sgd", "cpu", 4 + 4 + 4),
         ("sgd", "cuda", 4 + 4 + 4),
+        (torch.optim.Adam, "cuda", 4 + 4 + 8 + 4),
+        (lambda params: torch.optim.Adam(params, foreach=False), "cuda", 4 + 4 + 8 + 3),
+        (lambda params: torch.optim.Adam(params, fused=True), "cuda", 4 + 4 + 8),
+        (torch.optim.RMSprop, "cpu", 4 + 4 + 4 + 2),
     ],
 )
 def test_the_optimisers_temporaries(optimizer, device, layers):
