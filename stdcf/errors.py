@@ -1,6 +1,11 @@
 """The one exception that a user's mistake raises."""
 
 
+def printable(text: str) -> str:
+    """A text as one line that any terminal shows: what cannot be printed stands as its escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class UserError(ValueError):
     """A mistake that the user can mend.
 
@@ -11,4 +16,4 @@ class UserError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         # A name that it quotes may hold line breaks, commands to the terminal, or stray bytes.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(printable(message))

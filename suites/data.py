@@ -159,12 +159,13 @@ def generate(
 def verify(name: Name, root: Root = None) -> None:
     """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
     from stdcf.data.tools.verify import find_faults
+    from stdcf.errors import printable
 
     _card(name)
     with _bars("files") as bars:
         sound, faults = find_faults(name, root, progress=_counter(bars, "decoding"))
     for fault in faults:
-        typer.echo(f"{fault.file}: {fault.reason}")
+        typer.echo(printable(f"{fault.file}: {fault.reason}"))
     missing = sum(fault.reason == "missing" for fault in faults)
     typer.echo(f"{sound} videos sound, {len(faults) - missing} broken, {missing} missing.")
     if faults:

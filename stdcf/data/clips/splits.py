@@ -10,7 +10,7 @@ from stdcf.data.clips.clips import ClipDataset, ClipPlan, Clips, plan_runs, wind
 from stdcf.data.clips.transforms import EQUAL, Pixels
 from stdcf.data.frames.cache import CachedVideo
 from stdcf.data.video.decode import DECODER_VERSION
-from stdcf.errors import UserError
+from stdcf.errors import UserError, printable
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class VideoData:
     notes: tuple[str, ...]
     synthetic: bool = False
     pixels: Pixels = EQUAL
+
+    def __post_init__(self) -> None:
+        # They quote names of files, which may be no text.
+        object.__setattr__(self, "notes", tuple(map(printable, self.notes)))
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,19 @@ def _manifest(
         "options": dict(options),
         "splits": {
             part: {
-                "videos": [[v.name, v.cached.sha256, v.label] for v in split.videos],
+                "videos": [_entry(v) for v in split.videos],
                 "clips": _digest(split.plan),
             }
             for part, split in splits.items()
         },
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _entry(video: LabelledVideo) -> list[Any]:
+    row: list[Any] = [video.name, video.cached.sha256, video.label]
+    version = video.cached.version
+    return row if version == DECODER_VERSION else [*row, version]
 
 
 def _digest(plan: ClipPlan) -> str:

@@ -15,6 +15,7 @@ from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import Sampling
 from stdcf.data.video import frame_folder, seek
 from stdcf.data.video.decode import BrokenVideo
+from stdcf.errors import printable
 
 # What a dataset gives: clips, labels, videos, and (name, reason) of each broken video.
 Batch = tuple[Tensor, Tensor, Tensor, list[tuple[str, str]]]
@@ -67,7 +68,7 @@ class _Streamed(Clips):
                 self._fill(clip_BCTHW[start : start + self.num_views], index)
                 whole.append(index)
             except BrokenVideo as error:
-                broken.append((self.video_names[index], error.reason))
+                broken.append((printable(self.video_names[index]), error.reason))
         video_B = torch.tensor(whole, dtype=torch.int64).repeat_interleave(self.num_views)
         label_B = torch.from_numpy(self.labels)[video_B]
         return clip_BCTHW[: len(video_B)], label_B, video_B, broken

@@ -12,7 +12,11 @@ import numpy as np
 
 from stdcf.cache_folder import cache_folder
 from stdcf.data.frames.fingerprint import Fingerprints
-from stdcf.data.video.decode import DECODER_VERSION, decode_video
+from stdcf.data.video.decode import (
+    CORRECTED_VERSION,
+    DECODER_VERSION,
+    decode_versioned,
+)
 from stdcf.errors import UserError
 from stdcf.whole_file import whole_file
 
@@ -25,11 +29,17 @@ _MAGIC = b"stdcfcrc"
 
 @dataclass(frozen=True)
 class CachedVideo:
-    """One decoded video: its cache file, its source's SHA-256 (hex) and its number of frames."""
+    """One decoded video.
+
+    Attributes:
+        sha256: of its source, in hex.
+        version: of the decoder that first gave these bytes.
+    """
 
     frames_file: Path
     sha256: str
     num_frames: int
+    version: int = DECODER_VERSION
 
 
 def default_cache_dir() -> Path:
@@ -61,7 +71,7 @@ def cache_videos(
         except OSError as error:
             raise UserError(f"Cannot read {file}: {error.strerror}.") from error
         return store_frames(
-            folder, sha256, size, channels, lambda: decode_video(file, size, channels)
+            folder, sha256, size, channels, lambda: decode_versioned(file, size, channels)
         )
 
     workers = workers or min(8, os.cpu_count() or 1)
@@ -86,20 +96,26 @@ def store_frames(
     sha256: str,
     size: tuple[int, int],
     channels: int,
-    make: Callable[[], np.ndarray],
+    make: Callable[[], tuple[np.ndarray, int]],
 ) -> CachedVideo:
     """A video's entry in a cache folder; where there is none, `make` gives its frames.
 
-    sha256: of the video file, in hex. size: (height, width). make: uint8 [F, C, H, W].
+    sha256: of the video file, in hex. size: (height, width). make: uint8 [F, C, H, W], and
+    the version of the decoder that first gave them.
     """
-    name = f"{sha256}-{size[0]}x{size[1]}x{channels}-v{DECODER_VERSION}.npy"
-    target = folder / sha256[:2] / name
-    num_frames = _checked_length(target, size, channels)
-    if num_frames is None:
-        frames_FCHW = make()
-        _write(target, frames_FCHW)
-        num_frames = len(frames_FCHW)
-    return CachedVideo(target, sha256, num_frames)
+
+    def entry(version: int) -> Path:
+        # Entries without "r2" may be of files that version 1 of the decoder showed wrongly.
+        name = f"{sha256}-{size[0]}x{size[1]}x{channels}-v{version}r2.npy"
+        return folder / sha256[:2] / name
+
+    for version in (DECODER_VERSION, CORRECTED_VERSION):
+        num_frames = _checked_length(entry(version), size, channels)
+        if num_frames is not None:
+            return CachedVideo(entry(version), sha256, num_frames, version)
+    frames_FCHW, version = make()
+    _write(entry(version), frames_FCHW)
+    return CachedVideo(entry(version), sha256, len(frames_FCHW), version)
 
 
 def read_frames(file: Path) -> np.ndarray:

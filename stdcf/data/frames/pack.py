@@ -39,7 +39,7 @@ def pack_videos(
         "decoder": DECODER_VERSION,
         "size": list(size),
         "channels": channels,
-        "videos": [[name, video.sha256] for name, video in videos],
+        "videos": [[name, video.sha256, video.version] for name, video in videos],
     }
     arrays = {str(i): read_frames(video.frames_file) for i, (_, video) in enumerate(videos)}
     text = np.frombuffer(json.dumps(index).encode(), np.uint8)
@@ -86,12 +86,17 @@ def unpack_videos(
 def _stored(
     content: Any, index: dict[str, Any], size: tuple[int, int], channels: int, folder: Path
 ) -> Iterator[tuple[str, CachedVideo]]:
-    for number, (name, sha256) in enumerate(index["videos"]):
+    for number, (name, sha256, *versions) in enumerate(index["videos"]):
         if not (isinstance(name, str) and len(sha256) == 64 and int(sha256, 16) >= 0):
             raise ValueError("no name or no hash")
         # An array is read when it is asked for, so what is stored already costs nothing.
-        make = partial(content.__getitem__, str(number))
+        version = int(versions[0]) if versions else DECODER_VERSION
+        make = partial(_frames, content, number, version)
         yield name, store_frames(folder, sha256, size, channels, make)
+
+
+def _frames(content: Any, number: int, version: int) -> tuple[np.ndarray, int]:
+    return content[str(number)], version
 
 
 def _check(

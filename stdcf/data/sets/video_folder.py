@@ -123,7 +123,7 @@ def _videos(folder: Path) -> Iterable[Path]:
 
 
 def _draw(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
 
 
 def _check(folder: Path, files: Mapping[str, Found], classes: Sequence[str]) -> None:

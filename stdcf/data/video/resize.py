@@ -6,6 +6,8 @@ import numpy as np
 
 # Above this, a float32 no longer holds every whole number.
 _EXACT_FLOAT32 = 2**24
+# Pixels that are floats at a time, so that the size of a frame is not that of the memory.
+_STRIP = 2**20
 
 
 def resize_area(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -18,12 +20,24 @@ def resize_area(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = frames.shape[-2:]
     if (height, width) == tuple(size):
         return np.ascontiguousarray(frames)
+    if frames.size > _STRIP and frames.ndim > 2:
+        return np.stack([resize_area(frame, size) for frame in frames])
     area = height * width
     dtype = np.float32 if area * 255 < _EXACT_FLOAT32 else np.float64
     rows = _coverage(height, size[0]).astype(dtype)
     columns = _coverage(width, size[1]).astype(dtype)
-    sums = np.matmul(np.matmul(rows, frames.astype(dtype)), columns.T).astype(np.int64)
-    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+    sums: np.ndarray
+    if frames.size <= _STRIP:
+        sums = np.matmul(np.matmul(rows, frames.astype(dtype)), columns.T)
+    else:
+        sums = np.zeros(size, dtype)
+        step = max(_STRIP // width, 1)
+        for top in range(0, height, step):
+            strip = slice(top, top + step)
+            sums = sums + np.matmul(
+                rows[:, strip], np.matmul(frames[strip].astype(dtype), columns.T)
+            )
+    return ((2 * sums.astype(np.int64) + area) // (2 * area)).astype(np.uint8)
 
 
 @cache

@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stdcf.data.video.decode import BrokenVideo, shortfall_of
-from stdcf.errors import UserError
+from stdcf.data.video.container import BrokenVideo, check_frames, open_video
+from stdcf.data.video.decode import rgb_converter, rgb_view
+from stdcf.data.video.orientation import Orientation, show
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 # From the number of frames to the indices that are wanted, of any shape.
 Choose = Callable[[int], np.ndarray]
+# What is made of each frame as it comes.
+Keep = Callable[[np.ndarray], Any]
 
 
-def read_frames(path: Path, choose: Choose) -> tuple[list[np.ndarray], np.ndarray]:
+def whole(frame_HWC: np.ndarray) -> np.ndarray:
+    """A copy of a frame: what `read_frames` keeps of it unless told."""
+    return np.array(frame_HWC, order="C")
+
+
+def read_frames(path: Path, choose: Choose, keep: Keep = whole) -> tuple[list[Any], np.ndarray]:
     """Frames of a video, each decoded once, in one FFmpeg thread.
 
     The container's packets are listed first, which decodes nothing and takes a millisecond or two
@@ -27,35 +35,26 @@ def read_frames(path: Path, choose: Choose) -> tuple[list[np.ndarray], np.ndarra
     Args:
         choose: called with the number of frames; called again, and its first answer dropped, if
             the packets promised more frames than there are.
+        keep: from a frame, RGB uint8 [H, W, 3] at the size of the first, to what is kept of it;
+            called on each as it comes and never on two at a time, so that memory is bounded by what
+            is kept. It must not keep the frame itself.
 
     Returns:
-        The frames, each RGB uint8 [H, W, 3] at the size of the first, and what `choose` gave as
-        indices of them.
+        What is kept of the frames, in the order of display, and what `choose` gave as indices of
+        them.
 
     Raises:
         UserError: naming a file that is missing, truncated, damaged or no video.
     """
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(f"Decoding {path} needs PyAV: pip install av.") from error
-    if not path.is_file():
-        raise BrokenVideo(path, "no such file")
-    shortfall = shortfall_of(path)
-    if shortfall and path.suffix.lower() != ".avi":
-        raise BrokenVideo(path, shortfall)
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            packets = _Packets(path, container)
-            chosen = choose(packets.count)
-            found: list[np.ndarray] | int | None = packets.frames(np.unique(chosen))
-        if found is None:
-            found = _count_to(path, np.unique(chosen))
-        if isinstance(found, int):
-            chosen = choose(found)
-            found = _count_to(path, np.unique(chosen))
-    except av.FFmpegError as error:
-        raise BrokenVideo(path, shortfall or error.strerror or type(error).__name__) from error
+    with open_video(path) as (container, stream):
+        packets = _Packets(path, container, stream)
+        chosen = choose(packets.count)
+        found: list[Any] | int | None = packets.frames(np.unique(chosen), keep)
+    if found is None:
+        found = _count_to(path, np.unique(chosen), keep)
+    if isinstance(found, int):
+        chosen = choose(found)
+        found = _count_to(path, np.unique(chosen), keep)
     assert isinstance(found, list)
     return found, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape)
 
@@ -70,15 +69,10 @@ class _Packets:
         times: the frames' timestamps in the order of display; None where packets do not tell it.
     """
 
-    def __init__(self, path: Path, container: "InputContainer") -> None:
-        if not container.streams.video:
-            raise BrokenVideo(path, "it holds no video stream")
+    def __init__(self, path: Path, container: "InputContainer", stream: Any) -> None:
         self.path = path
         self.container = container
-        self.stream = container.streams.video[0]
-        if self.stream.codec_context is None:
-            raise BrokenVideo(path, "nothing here decodes its codec")
-        self.stream.codec_context.thread_count = 1
+        self.stream = stream
         listed: list[tuple[Any, bool]] = []
         shown: list[Any] = []
         for packet in container.demux(self.stream):
@@ -89,29 +83,25 @@ class _Packets:
                     shown.append(packet.pts)
         if not shown:
             raise BrokenVideo(path, "it holds no frame")
-        is_avi = container.format.name == "avi"
-        if is_avi and len(listed) < self.stream.frames:
-            raise BrokenVideo(
-                path, f"truncated, {len(listed)} of the {self.stream.frames} frames it states"
-            )
+        check_frames(path, container, stream, len(listed))
         self.places: dict[Any, int] = {time: place for place, (time, _) in enumerate(listed)}
         self.keyframes = [time for time, is_keyframe in listed if is_keyframe]
         # AVI has no times of display: FFmpeg makes some up from the order of decoding.
         is_told = None not in self.places and len(self.places) == len(listed)
-        if is_avi and self.stream.codec_context.has_b_frames:
+        if container.format.name == "avi" and self.stream.codec_context.has_b_frames:
             is_told = False
         self.count = len(shown)
         self.times = sorted(shown) if is_told else None
 
-    def frames(self, wanted: np.ndarray) -> list[np.ndarray] | None:
+    def frames(self, wanted: np.ndarray, keep: Keep) -> list[Any] | None:
         """The frames with these ascending indices; None where seeking cannot find each of them."""
         if self.times is None:
             return None
         times = [self.times[index] for index in wanted]
         first = next(iter(self.places))
         start = max((time for time in self.keyframes if time <= times[0]), default=first)
-        to_rgb = _ToRgb()
-        found = {frame.pts: to_rgb(frame) for frame in self._decode(set(times), start)}
+        to_rgb = _ToRgb(self.path)
+        found = {frame.pts: keep(to_rgb(frame)) for frame in self._decode(set(times), start)}
         return [found[time] for time in times] if len(found) == len(times) else None
 
     def _decode(self, wanted: set[int], start: int) -> Iterator[Any]:
@@ -150,22 +140,18 @@ class _Packets:
                 yield frame
 
 
-def _count_to(path: Path, wanted: np.ndarray) -> list[np.ndarray] | int:
+def _count_to(path: Path, wanted: np.ndarray, keep: Keep) -> list[Any] | int:
     """The frames with these ascending indices, decoding from the start; how many, if too few."""
-    import av
-
-    to_rgb = _ToRgb()
+    to_rgb = _ToRgb(path)
     indices = set(wanted.tolist())
     found = []
-    with av.open(str(path), metadata_errors="ignore") as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
+    with open_video(path) as (container, stream):
         count = 0
         for frame in container.decode(stream):
             if frame.is_corrupt:
                 raise BrokenVideo(path, f"frame {count} is damaged")
             if count in indices:
-                found.append(to_rgb(frame))
+                found.append(keep(to_rgb(frame)))
                 if len(found) == len(indices):
                     return found
             count += 1
@@ -175,21 +161,18 @@ def _count_to(path: Path, wanted: np.ndarray) -> list[np.ndarray] | int:
 
 
 class _ToRgb:
-    """Frames as uint8 [H, W, 3], turned as their metadata says, at the size of the first."""
+    """Views of frames, uint8 [H, W, 3], as their metadata says, at the size of the first."""
 
-    def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        # One for all frames: each of its own would build its conversion tables again.
-        self.reformatter = VideoReformatter()
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.convert = rgb_converter()
+        self.orientation = Orientation()
         self.size: tuple[int, int] | None = None
-        # Later PyAVs convert in as many threads as there are cores unless told.
-        text = VideoReformatter.reformat.__doc__ or ""
-        self.options = {"threads": 1} if "threads" in text else {}
 
     def __call__(self, frame: Any) -> np.ndarray:
         self.size = self.size or (frame.width, frame.height)
-        width, height = self.size
-        rgb = self.reformatter.reformat(frame, width, height, "rgb24", **self.options)
-        picture_HWC: np.ndarray = rgb.to_ndarray()
-        return np.rot90(picture_HWC, round(frame.rotation / 90) % 4)
+        try:
+            matrix = self.orientation(frame)
+        except ValueError as error:
+            raise BrokenVideo(self.path, str(error)) from error
+        return show(rgb_view(self.convert(frame, self.size)), matrix, 0)

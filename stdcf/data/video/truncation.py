@@ -4,6 +4,35 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+# The top-level boxes of MP4 and QuickTime; what is none of them is no box, whatever it spells.
+_BOXES = frozenset(
+    kind.encode()
+    for kind in [
+        "ftyp",
+        "moov",
+        "mdat",
+        "moof",
+        "mfra",
+        "free",
+        "skip",
+        "wide",
+        "uuid",
+        "udta",
+        "meta",
+        "meco",
+        "sidx",
+        "ssix",
+        "styp",
+        "prft",
+        "emsg",
+        "pdin",
+        "pnot",
+        "PICT",
+        "cmov",
+        "imda",
+        "junk",
+    ]
+)
 _EBML_MAGIC = b"\x1a\x45\xdf\xa3"
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
 
@@ -26,16 +55,18 @@ def promised_bytes(path: Path) -> int | None:
 
 
 def _boxes_end(file: BinaryIO, file_bytes: int) -> int | None:
-    """End of the last top-level box (ISO/IEC 14496-12, §4.2)."""
+    """End of the last top-level box (ISO/IEC 14496-12, §4.2); what follows it is no box."""
     position = 0
     while position + 8 <= file_bytes:
         file.seek(position)
         size, kind = struct.unpack(">I4s", file.read(8))
+        if kind not in _BOXES and (size < 8 or position + size > file_bytes):
+            return position
         if size == 1 and position + 16 <= file_bytes:
             (size,) = struct.unpack(">Q", file.read(8))
         if size == 0:  # up to the end of the file, wherever that is
             return None
-        if size < 8 or not kind.isascii():  # trailing bytes that are no box
+        if size < 8:
             return position
         position += size
     return position

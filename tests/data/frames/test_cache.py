@@ -22,7 +22,7 @@ def forbid_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(cache, "decode_video", refuse)
+    monkeypatch.setattr(cache, "decode_versioned", refuse)
 
 
 def test_frames_come_back_as_decoded_and_are_decoded_once(tmp_path, make_video, monkeypatch):

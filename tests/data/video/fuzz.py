@@ -86,7 +86,7 @@ def outcome(file: Path, whole_FCHW: np.ndarray) -> str:
     except UserError:
         return found
     try:
-        counted = seek._count_to(file, chosen(_count(file)))
+        counted = seek._count_to(file, chosen(_count(file)), seek.whole)
     except (UserError, av.FFmpegError):
         # Damage before the frames that are wanted is none to those who need not decode it.
         return found

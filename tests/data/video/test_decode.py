@@ -10,9 +10,10 @@ SIZE = (12, 16)
 
 
 def test_gray_is_the_stored_luma_in_decoded_order(tmp_path, make_video):
-    gray_FHW = make_video(tmp_path / "a.avi", 37, codec="ffv1")  # lossless
+    gray_FHW = make_video(tmp_path / "a.avi", 37, codec="ffv1")  # lossless, 0 to 255
     frames_FCHW = decode_video(tmp_path / "a.avi", SIZE)
-    assert np.array_equal(frames_FCHW, resize_area(gray_FHW[:, None], SIZE))
+    luma_FHW = np.rint(16 + gray_FHW.astype(float) * 219 / 255).astype(np.uint8)
+    assert np.array_equal(frames_FCHW, resize_area(luma_FHW[:, None], SIZE))
 
 
 def test_colour_has_three_channels(tmp_path, make_video):
