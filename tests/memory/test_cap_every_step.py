@@ -129,7 +129,7 @@ def test_a_larger_batch_anywhere_in_a_test(batch):
     run.step()
 
 
-@dataclass
+@dataclass(slots=True)
 class Batch:
     clip: Tensor
     masks: dict[str, list[Tensor]]

@@ -1,9 +1,9 @@
 """The life of one storage, and how to find the storages of anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -63,16 +63,27 @@ def makes_on_host() -> bool:
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples, mappings and dataclasses."""
+    """All tensors in nested lists, tuples, mappings and dataclasses; each container once."""
+    return _tensors(tree, set())
+
+
+def _tensors(tree: Any, seen: set[int]) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
-    elif isinstance(tree, list | tuple):
-        for item in tree:
-            yield from tensors(item)
+        return
+    if isinstance(tree, list | tuple):
+        items: Iterable[Any] = tree
     elif isinstance(tree, Mapping):
-        yield from tensors(list(tree.values()))
+        items = list(tree.values())
     elif is_dataclass(tree) and not isinstance(tree, type):
-        yield from tensors(list(vars(tree).values()))
+        items = [getattr(tree, field.name, None) for field in fields(tree)]
+    else:
+        return
+    # A container may hold itself.
+    if id(tree) not in seen:
+        seen.add(id(tree))
+        for item in items:
+            yield from _tensors(item, seen)
 
 
 def attribute_tensors(model: nn.Module) -> Iterator[Tensor]:

@@ -126,7 +126,7 @@ def test_every_command_sees_one_card(call: Any, small_suite_here: Any, tiny: Pat
     where = ("synthetic_card", "--results", tiny)
     options = ("--profile", "quick", "--epochs", 1)
     code, out, err = call(run, *where, *options, "--workers", 1)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), out
     assert "SYNTHETIC" in out
     assert "not run" not in out
     rows = {f.spec().mode: f.result() for f in run_folders(tiny)}
