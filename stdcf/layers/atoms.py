@@ -50,11 +50,50 @@ def dct_(spatial_MHW: Tensor, temporal_NT: Tensor, coefficients_OCX: Tensor) -> 
     _draw_coefficients_(coefficients_OCX, spatial_MHW, temporal_NT)
 
 
+def balanced_(spatial_MHW: Tensor, temporal_NT: Tensor, coefficients_OCX: Tensor) -> None:
+    """The composed filter of `kaiming_`, with atoms and coefficients of one size.
+
+    A step of Adam is about as long as its rate, whatever the parameter's size, so it moves a part
+    by rate / size of itself. Here all three parts have one root mean square, and one rate moves the
+    filter by the same amount through each.
+    """
+    kaiming_(spatial_MHW, temporal_NT, coefficients_OCX)
+    parts = (spatial_MHW, temporal_NT, coefficients_OCX)
+    with torch.no_grad():
+        sizes = [part.square().mean().sqrt() for part in parts]
+        common = (sizes[0] * sizes[1] * sizes[2]).pow(1 / 3)
+        for part, size in zip(parts, sizes, strict=True):
+            part.mul_(common / size)
+
+
+def orthogonal_(spatial_MHW: Tensor, temporal_NT: Tensor, coefficients_OCX: Tensor) -> None:
+    """Atoms of a random orthogonal basis, norm √taps as N(0, 1) has; the dense filter's variance.
+
+    Raises:
+        ValueError: for more atoms than taps.
+    """
+    for atoms in (spatial_MHW, temporal_NT):
+        taps = atoms[0].numel()
+        if len(atoms) > taps:
+            raise ValueError(
+                f"there are {taps} orthogonal atoms of {_named(atoms.shape[1:])}, not "
+                f"{len(atoms)}; ask for fewer, or take another init than 'orthogonal'"
+            )
+        # In float32 on the atoms' device: QR knows no half precision.
+        basis = torch.empty(len(atoms), taps, device=atoms.device)
+        init.orthogonal_(basis, gain=math.sqrt(taps))
+        with torch.no_grad():
+            atoms.copy_(basis.view_as(atoms))
+    _draw_coefficients_(coefficients_OCX, spatial_MHW, temporal_NT)
+
+
 INITS: dict[str, Callable[[Tensor, Tensor, Tensor], None]] = {
     "kaiming": kaiming_,
     "normal": normal_,
     "fourier_bessel": fourier_bessel_,
     "dct": dct_,
+    "balanced": balanced_,
+    "orthogonal": orthogonal_,
 }
 
 

@@ -45,8 +45,10 @@ class STDCFConv3d(nn.Module):
             "auto", which takes the fastest for each input (see `explain`); settable at any time,
             and no plan changes output or gradients.
         init: how the parameters start, a name of `stdcf.layers.atoms.INITS`: "kaiming" (random
-            atoms, the dense filter's variance), "normal" (DCFNet's draw), "fourier_bessel" or "dct"
-            (fixed atoms of the lowest frequencies, the dense filter's variance).
+            atoms, the dense filter's variance), "balanced" (the same filter, all parts of one
+            size), "orthogonal" (random atoms at right angles), "normal" (DCFNet's draw),
+            "fourier_bessel" or "dct" (fixed atoms of the lowest frequencies, the dense filter's
+            variance).
 
     Raises:
         ValueError: for arguments that make no convolution, or more atoms than `init` has.

@@ -74,6 +74,51 @@ def test_normal_is_dcfnets_draw() -> None:
     assert float(coefficients.var()) * 32 * 12 == pytest.approx(1, abs=bound)
 
 
+def test_balanced_is_kaimings_filter_with_parts_of_one_size() -> None:
+    layers = []
+    for init in ("kaiming", "balanced"):
+        torch.manual_seed(0)
+        layers.append(STDCFConv3d(16, 32, 3, init=init, dtype=torch.float64))
+    torch.testing.assert_close(layers[1].compose_weight(), layers[0].compose_weight())
+    parts = (layers[1].spatial_atoms, layers[1].temporal_atoms, layers[1].coefficients)
+    sizes = [float(part.detach().square().mean().sqrt()) for part in parts]
+    assert sizes == pytest.approx([sizes[0]] * 3)
+
+
+def _moved(layer: STDCFConv3d, part: nn.Parameter) -> float:
+    """How far a step of 1e-3 against every gradient's sign moves the filter, of its norm."""
+    before = layer.compose_weight().detach().clone()
+    assert part.grad is not None
+    with torch.no_grad():
+        part -= 1e-3 * part.grad.sign()
+        moved = (layer.compose_weight() - before).norm() / before.norm()
+        part += 1e-3 * part.grad.sign()
+    return float(moved)
+
+
+@pytest.mark.parametrize(("init", "low", "high"), [("balanced", 0.2, 2.0), ("kaiming", 20.0, 1e4)])
+def test_one_rate_moves_a_balanced_filter_alike_through_every_part(
+    init: str, low: float, high: float
+) -> None:
+    torch.manual_seed(0)
+    layer = STDCFConv3d(32, 64, 3, padding=1, init=init, dtype=torch.float64)
+    layer(torch.randn(4, 32, 4, 8, 8, dtype=torch.float64)).relu().square().mean().backward()
+    atoms = [_moved(layer, part) for part in (layer.spatial_atoms, layer.temporal_atoms)]
+    coefficients = _moved(layer, layer.coefficients)
+    assert all(low < coefficients / moved < high for moved in atoms)
+
+
+def test_orthogonal_atoms_are_at_right_angles() -> None:
+    layer = STDCFConv3d(3, 4, 3, num_spatial_atoms=9, init="orthogonal", dtype=torch.float64)
+    for atoms, taps in ((layer.spatial_atoms, 9), (layer.temporal_atoms, 3)):
+        flat = atoms.detach().flatten(1)
+        torch.testing.assert_close(
+            flat @ flat.T, taps * torch.eye(len(flat)).double(), rtol=1e-6, atol=1e-5
+        )
+    with pytest.raises(ValueError, match="there are 3 orthogonal atoms of 3 taps, not 4"):
+        STDCFConv3d(3, 4, 3, num_temporal_atoms=4, init="orthogonal")
+
+
 def test_bias_is_drawn_as_conv3ds() -> None:
     torch.manual_seed(0)
     bias = STDCFConv3d(4, 4000, 3, groups=2).bias.detach()

@@ -11,7 +11,7 @@ from typing import Any
 
 from stdcf.stages.stage import itsl
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.shared import ablation as ablations
 from suites.experiments.shared.ablation import (
     Setting,
@@ -26,6 +26,8 @@ from suites.experiments.shared.kth import DATASETS, ITERATIONS, PROFILES, datase
 # In the order of their value. The first is what the others change.
 WORDS = {
     "base": Words("Table 2's", "M=3, N=2"),
+    "rate_one": Words("Rates", "one for atoms and α"),
+    "rate_balanced": Words("Rates", "one, all parts of one size"),
     "m1n1": Words("Atoms", "M=1, N=1"),
     "m9n3": Words("Atoms", "M=9, N=3 (dense)"),
     "shared": Words("Whose", "one set for all layers"),
@@ -38,16 +40,8 @@ WORDS = {
     "m6n2": Words("Atoms", "M=6, N=2"),
     "m9n2": Words("Atoms", "M=9, N=2"),
     "init_normal": Words("Start", "DCFNet's normal"),
-}
-# Mode -> M and N.
-_ATOMS = {
-    "m1n1": (1, 1),
-    "m9n3": (9, 3),
-    "m3n1": (3, 1),
-    "m3n3": (3, 3),
-    "m1n2": (1, 2),
-    "m6n2": (6, 2),
-    "m9n2": (9, 2),
+    "rate_orthogonal": Words("Rates", "one, orthogonal atoms"),
+    "rate_dct": Words("Rates", "one, cosines"),
 }
 # Mode -> M and N of its atoms, where they are not Table 2's.
 _ATOMS = {
@@ -58,6 +52,13 @@ _ATOMS = {
     "m1n2": (1, 2),
     "m6n2": (6, 2),
     "m9n2": (9, 2),
+}
+# Mode -> how atoms start that have no rate of their own; None as Table 2's.
+_ONE_RATE = {
+    "rate_one": None,
+    "rate_balanced": "balanced",
+    "rate_orthogonal": "orthogonal",
+    "rate_dct": "dct",
 }
 _INITS = {"dct": "init_dct", "fourier_bessel": "init_fourier_bessel", "normal": "init_normal"}
 
@@ -70,6 +71,8 @@ def settings(request: Request) -> dict[str, Setting]:
     found = {mode: Setting(stages, layers.get(mode, {})) for mode in WORDS}
     for mode, (m, n) in _ATOMS.items():
         found[mode] = Setting(stages, {"num_spatial_atoms": m, "num_temporal_atoms": n})
+    for mode, init in _ONE_RATE.items():
+        found[mode] = Setting(stages, {"init": init} if init else {}, one_rate=True)
     found["shared"] = Setting(stages, model_options={"share_atoms": True})
     found["frozen_fourier_bessel"] = Setting(
         changed(stages, trains=("joint",)), {"init": "fourier_bessel"}
@@ -99,4 +102,6 @@ SUITE = Suite(
     specs=specs,
     tables=partial(ablation_tables, words=WORDS, title=TITLE),
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from stdcf.stages.stage import full_size, itsl, total_cost
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.shared import ablation as ablations
 from suites.experiments.shared.ablation import (
     Setting,
@@ -101,6 +101,8 @@ SUITE = Suite(
     specs=specs,
     tables=partial(ablation_tables, words=WORDS, title=TITLE),
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
     # Of sixteen settings neither can be read.
     leaves_out=("training_curves", "speed_ratios"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
 from suites.experiments.kth_table1.tables import tables
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
@@ -62,6 +62,8 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
     # Of memory and time they say what Table 2's say.
     leaves_out=COMMON_FIGURES,
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
 from suites.experiments.kth_tempo.tables import tables
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
@@ -55,6 +55,8 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
     # They are Table 1's.
     leaves_out=COMMON_FIGURES,
 )

@@ -24,11 +24,13 @@ class Setting:
     Attributes:
         stages: how it is trained.
         layer_options, model_options: beyond Table 2's.
+        one_rate: atoms have no rate of their own.
     """
 
     stages: tuple[Stage, ...]
     layer_options: Mapping[str, Any] = field(default_factory=dict)
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    one_rate: bool = False
 
 
 # Beside Table 2's, with 12 runs a seed, so many runs must be shorter to be done in minutes.
@@ -48,9 +50,12 @@ def milestones(request: Request, epochs: int) -> tuple[int, ...]:
     return (fall,) if fall else ()
 
 
-def _as_table_2s(request: Request, stages: Sequence[Stage]) -> tuple[Stage, ...]:
+def _as_table_2s(request: Request, setting: Setting, person: str | None) -> tuple[Stage, ...]:
     """The stages at the rates of Table 2's STDCF, tested as its are."""
-    rate = kth.rate_of(request, "stdcf", "full" if len(stages) == 1 else "itsl")
+    stages = setting.stages
+    rate = kth.rate_of(request, "stdcf", "full" if len(stages) == 1 else "itsl", person)
+    if setting.one_rate:
+        rate = rate._replace(atom_lr=1.0)
     own = {**rate._asdict(), "recalibrate": PROFILES[request.profile].recalibrate}
     return tuple(stage.changed(**own) for stage in stages)
 
@@ -58,23 +63,27 @@ def _as_table_2s(request: Request, stages: Sequence[Stage]) -> tuple[Stage, ...]
 def specs(
     suite: str, request: Request, manifest: str, settings: Mapping[str, Setting]
 ) -> list[RunSpec]:
-    """Every setting for the first seed, then for the next; settings in the order of their value."""
+    """Every setting, seed by seed and fold by fold; settings in the order of their value."""
     asked = request.layer_options.get("stdcf", {})
-    return [
+    runs = [
         kth.spec(
             suite,
             request,
             manifest,
             "stdcf",
+            dataset_options=kth.clips(request, person),
             model_options={**request.model_options, **setting.model_options},
             layer_options={**kth.LAYER_OPTIONS["stdcf"], **asked, **setting.layer_options},
             mode=mode,
-            stages=_as_table_2s(request, setting.stages),
+            stages=_as_table_2s(request, setting, person),
             seed=seed,
         )
         for seed in request.each_seed(PROFILES[request.profile].seeds)
+        for person in kth.folds(request)
         for mode, setting in settings.items()
     ]
+    # Where the base has one rate, so have others, and settings of one rate are theirs again.
+    return list({run.run_id: run for run in reversed(runs)}.values())[::-1]
 
 
 BASE = "base"

@@ -60,7 +60,7 @@ def specs(
     networks: Mapping[str, tuple[Stage, Sequence[Condition]]],
     **options: Any,
 ) -> list[RunSpec]:
-    """Every network with every layer for the first seed, then for the next, at Table 2's rates.
+    """Every network with every layer, seed by seed and fold by fold, at Table 2's rates.
 
     Args:
         networks: mode -> how it is trained, what is asked of it then.
@@ -76,13 +76,15 @@ def specs(
             request,
             manifest,
             layer,
+            dataset_options=kth.clips(request, person),
             task="train_and_test",
             options=asked[mode],
             mode=mode,
-            stages=(stage.changed(**kth.rate_of(request, layer, "full")._asdict()),),
+            stages=(stage.changed(**kth.rate_of(request, layer, "full", person)._asdict()),),
             seed=seed,
         )
         for seed in request.each_seed(PROFILES[request.profile].seeds)
+        for person in kth.folds(request)
         for layer in kth.layers()
         for mode, (stage, _) in networks.items()
     ]

@@ -137,6 +137,12 @@ def folds(request: Request) -> tuple[str | None, ...]:
     return PERSONS[:asked]
 
 
+def clips(request: Request, person: str | None) -> dict[str, Any]:
+    """The data set's options where this person is left out; None: nobody."""
+    fold = {} if person is None else {"test_persons": f"fold-{person}"}
+    return dataset_options(request) | fold
+
+
 def rate_of(request: Request, layer: str, mode: str, person: str | None = None) -> Rate:
     """What the sweep found or, with --option rates=paper, 1e-3 for everything.
 
@@ -173,10 +179,6 @@ def specs(
             recalibrate=profile.recalibrate,
         )[mode]
 
-    def clips(person: str | None) -> dict[str, Any]:
-        fold = {} if person is None else {"test_persons": f"fold-{person}"}
-        return dataset_options(request) | fold
-
     together: tuple[tuple[str, ...], ...] = (MODES, *((name,) for name in reversed(CONTROLS)))
     if None not in persons:
         # Fold by fold, all that is compared within it.
@@ -187,7 +189,7 @@ def specs(
             request,
             manifest,
             layer,
-            dataset_options=clips(person),
+            dataset_options=clips(request, person),
             mode=mode,
             stages=stages(layer, mode, person),
             seed=seed,

@@ -23,7 +23,7 @@ Map = Literal["attention", "gradcam"]
 def specs(
     suite: str, kind: Map, stages: Sequence[str], request: Request, manifest: str
 ) -> list[RunSpec]:
-    """Table 2's ITSL with every layer for the first seed, then for the next.
+    """Table 2's ITSL with every layer, seed by seed and fold by fold.
 
     The training is Table 2's own, so that its weights serve both.
 
@@ -33,7 +33,7 @@ def specs(
     options = {"map": kind, "stages": list(stages)}
     return [
         run.changed(task="stage_maps", options=options, published=None)
-        for run in kth.specs(request, manifest, suite)
+        for run in kth.specs(request, manifest, suite, persons=kth.folds(request))
         if run.mode == "itsl"
     ]
 

@@ -13,6 +13,9 @@ from suites.engine.spec import NO_DATA, RunSpec
 
 TRAINED = {"--seeds", "--epochs", "--cap", "--amp", "--device"}
 TRAINED |= {"--data-option", "--model-option", "--layer-option"}
+# Suites of kth_cnn that leave out one person of Weizmann in turn.
+FOLDS = ("kth_table1", "kth_table2", "kth_tempo", "kth_attention")
+FOLDS += ("atoms_ablation", "itsl_ablation")
 # Suite and data set -> what it takes; the first data set of the suite where none is named.
 TAKES: dict[tuple[str, str | None], set[str]] = {
     **{(name, None): TRAINED | {"--ranks"} for name in SUITES},
@@ -21,8 +24,11 @@ TAKES: dict[tuple[str, str | None], set[str]] = {
     ("gpu_evidence", "weizmann"): TRAINED,
     ("layer_speed", None): {"--seeds", "--device"},
     ("memory_caps", None): TRAINED - {"--amp"},
-    ("kth_table2", "weizmann"): TRAINED | {"--ranks", "--folds"},
-    ("kth_table2", None): TRAINED | {"--ranks", "--folds"},
+    **{
+        (name, dataset): TRAINED | {"--ranks", "--folds"}
+        for name in FOLDS
+        for dataset in (None, "weizmann")
+    },
     ("rate_sweep", None): TRAINED - {"--cap"},
     ("reduction", None): set(),
     ("synthetic_card", None): (TRAINED | {"--ranks"}) - {"--amp"},

@@ -12,11 +12,18 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.experiments.atoms_ablation import suite as atoms_ablation
 from suites.experiments.itsl_ablation import suite as itsl_ablation
+from suites.experiments.shared import kth
+from suites.experiments.shared.rates import Rate
 from suites.reporting.comparisons import comparison_table
 from suites.tables.table import Table
 
-REQUEST = Request("paper", "weizmann", epochs=10)
+REQUEST = Request("paper", "weizmann", epochs=10, folds=1)
 SUITES = {"itsl_ablation": itsl_ablation, "atoms_ablation": atoms_ablation}
+
+
+@pytest.fixture(autouse=True)
+def _atoms_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kth, "rate", lambda *_: Rate(2e-3, 10.0))
 
 
 def by_mode(module: Any, request: Request = REQUEST) -> dict[str, RunSpec]:
@@ -32,15 +39,36 @@ def test_every_setting_is_a_run_of_its_own(name: str) -> None:
     assert len({run.run_id for run in runs}) == len(runs)
     # The base is that of Table 2, and the tests between rows compare the others with it.
     base = runs[0]
-    from suites.experiments.shared import kth
-
     (same,) = (
         run
-        for run in kth.specs(REQUEST, "0" * 64)
+        for run in kth.specs(REQUEST, "0" * 64, persons=kth.folds(REQUEST))
         if (run.layer, run.mode, run.seed) == ("stdcf", "itsl", 0)
     )
     assert (base.stages, base.layer_options) == (same.stages, same.layer_options)
     assert sorted(module.WORDS)[0] == "base"
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_fold_is_whole_before_the_next(name: str) -> None:
+    module = SUITES[name]
+    runs = module.specs(Request("half", "weizmann", folds=2), "0" * 64)
+    assert [run.mode for run in runs] == list(module.WORDS) * 2
+    assert [run.fold for run in runs[:: len(module.WORDS)]] == ["fold-daria", "fold-denis"]
+    assert len({run.folder_name for run in runs}) == len(runs)
+
+
+def test_what_is_the_same_run_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kth, "rate", lambda *_: kth.PAPER)
+    missing = set(atoms_ablation.WORDS) - set(by_mode(atoms_ablation))
+    assert missing == {"rate_one", "rate_dct"}
+
+
+def test_settings_of_one_rate_leave_atoms_without_a_factor() -> None:
+    runs = by_mode(atoms_ablation)
+    one_rate = {mode for mode, run in runs.items() if {s.atom_lr for s in run.stages} == {1.0}}
+    assert one_rate == {mode for mode in runs if mode.startswith("rate_")}
+    assert {stage.lr for run in runs.values() for stage in run.stages} == {2e-3}
+    assert runs["rate_balanced"].layer_options["init"] == "balanced"
 
 
 def test_itsl_settings_change_what_they_say() -> None:
