@@ -81,7 +81,9 @@ def test_all_figures(results: Path) -> None:
     where = ("--results", results, "--out", results.parent / "figures")
     seconds, out = command("suites.plot", *where, cores=2)
     assert len(out.splitlines()) >= 10 * COUNT / 300
-    assert seconds <= 60
+    # 47 s on a quiet machine since Seaborn draws the intervals (2026-11-28, AMD EPYC, 2 cores); a
+    # busy sibling of a core adds a third.
+    assert seconds <= 80
     # Again, when nothing changed.
     seconds, again = command("suites.plot", *where)
     assert again == out
