@@ -43,6 +43,15 @@ def main(
     device: Annotated[
         str, typer.Option(help="cuda or cpu: whose operators are modelled; it need not be there.")
     ] = "cuda",
+    context: Annotated[
+        str,
+        typer.Option(
+            help="What CUDA's context takes of the cap; 0MiB if the cap is the allocator's alone."
+        ),
+    ] = "800MiB",
+    alloc_conf: Annotated[
+        str, typer.Option(help="PYTORCH_CUDA_ALLOC_CONF of the run, as expandable_segments:True.")
+    ] = "",
     dataset: Annotated[
         str, typer.Option(help="Data set of the command that is printed.")
     ] = "synthetic_actions",
@@ -58,7 +67,7 @@ def main(
     from suites.engine.request import beta_gamma, clip_size, name_and_value, parse_bytes
     from suites.experiments.single.suite import DATASETS
 
-    cap_bytes = parse_bytes(cap)
+    cap_bytes, context_bytes = parse_bytes(cap), parse_bytes(context, least=0)
     frames, height, width = clip_size("--clip", clip)
     for option, value in (
         ("--batch", batch),
@@ -93,6 +102,8 @@ def main(
         (channels, frames, height, width),
         batch,
         device=device,
+        alloc_conf=alloc_conf,
+        context_bytes=context_bytes,
         optimizer=optimizer,
     )
     ways = planner.ways(schedules(iterations, sizes), cap_bytes)
@@ -109,6 +120,8 @@ def main(
         device=device,
         dataset=dataset,
         data_root=data_root,
+        alloc_conf=alloc_conf,
+        context_bytes=context_bytes,
         model_options=model_options,
         layer_options=layer_options,
     )

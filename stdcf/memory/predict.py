@@ -16,9 +16,10 @@ from torch._subclasses.fake_tensor import (
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
 from stdcf.memory.building import build_fake, quiet
-from stdcf.memory.cuda.caching_allocator import replay
+from stdcf.memory.cuda.allocator_settings import AllocatorSettings
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda.cuda_operators import cuda_operators
+from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
@@ -48,6 +49,7 @@ def predict_peak(
     stage: "Stage | None" = None,
     savers: Sequence[str | Saver] = (),
     workspaces: bool = False,
+    alloc_conf: str = "",
 ) -> MemoryReport:
     """Predicts a training step's peak memory by the lives of its tensors, on fake ones.
 
@@ -66,12 +68,14 @@ def predict_peak(
             buffers) too. It is learnt by running the largest ones alone, so the device must be
             there, and it takes about as long as a step. On CPU what is sent to the host counts too
             then: it is the same memory.
+        alloc_conf: PYTORCH_CUDA_ALLOC_CONF of the run that is asked about, such as
+            "expandable_segments:True"; this process's own is not read.
 
     Raises:
         UserError: for an option that does not exist, or what cannot be predicted: a compiled
             model, a forward pass that reads values, a GPU asked for that is not there.
     """
-    return Predictor(model_fn, device).peak(
+    return Predictor(model_fn, device, alloc_conf).peak(
         input_shape,
         num_classes=num_classes,
         loss=loss,
@@ -91,10 +95,13 @@ class Predictor:
     call changes them.
 
     Args:
-        model_fn, device: see `predict_peak`.
+        model_fn, device, alloc_conf: see `predict_peak`.
     """
 
-    def __init__(self, model_fn: Callable[[], nn.Module], device: str = "cuda") -> None:
+    def __init__(
+        self, model_fn: Callable[[], nn.Module], device: str = "cuda", alloc_conf: str = ""
+    ) -> None:
+        self._settings = AllocatorSettings.parse(alloc_conf)
         self._device, self._on_cuda = device, device_type(device) == "cuda"
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._model = build_fake(model_fn, self._mode)
@@ -145,11 +152,16 @@ class Predictor:
             macs=tracker.macs,
         )
         if libraries is not None:
-            allocator = replay([*tracker.lives, *libraries.lives])
+            requests = Requests([*tracker.lives, *libraries.lives])
+            # The second step is the first in which the optimiser's state is there.
+            allocator = requests.replay(2, settings=self._settings)
+            least = smallest_cap(requests, self._settings)
             report = replace(
                 report,
                 allocated_bytes=allocator.peak_allocated_bytes,
-                reserved_bytes=allocator.reserved_bytes,
+                reserved_bytes=allocator.peak_reserved_bytes,
+                smallest_cap_bytes=least.n_bytes,
+                flushes=least.flushes,
             )
         higher = None if log is None else log.peak(torch.device(self._device))
         if higher is not None:

@@ -5,6 +5,7 @@ two batches of full-size clips give that of every batch, micro-batch and stage o
 be shown is then predicted exactly.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
-from stdcf.memory.report import MemoryReport
+from stdcf.memory.report import CONTEXT_BYTES, MARGIN, MemoryReport
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage
 from suites.planning.ways import (
@@ -26,6 +27,8 @@ from suites.planning.ways import (
     parse_micro_batches,
     preference,
 )
+
+_ON_CUDA = ("allocated_bytes", "smallest_cap_bytes", "reserved_bytes")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Base:
-    peak: _Line
-    needs: _Line
+    lines: dict[str, _Line]
     host: _Line
     relative_macs: float
     gradient_bytes: int
@@ -55,6 +57,8 @@ class Planner:
     Args:
         clip_shape: [C, T, H, W].
         device: whose operators and allocator are modelled, "cuda" or "cpu".
+        alloc_conf: see `predict_peak`.
+        context_bytes: what CUDA's context takes of the cap; 0 where the cap is the allocator's own.
         options: further ones of `predict_peak`, such as the optimiser.
 
     Raises:
@@ -68,11 +72,14 @@ class Planner:
         batch: int,
         *,
         device: str = "cuda",
+        alloc_conf: str = "",
+        context_bytes: int = CONTEXT_BYTES,
         **options: Any,
     ) -> None:
         self._clip_shape, self._batch, self._on_cuda = clip_shape, batch, device != "cpu"
         self._options = options
-        self._predictor = Predictor(model_fn, device)
+        self._context_bytes = context_bytes if self._on_cuda else 0
+        self._predictor = Predictor(model_fn, device, alloc_conf)
         self._reports: dict[Any, MemoryReport] = {}
         # Savers that this model cannot have, and why.
         self.left_out: dict[str, str] = {}
@@ -111,10 +118,13 @@ class Planner:
         except UserError as error:
             self.left_out[way.schedule.name] = str(error)
             return None
+        sizes: dict[str, Any] = {
+            name: max(of(report) + more for report, more in found)
+            for name, of in self._quantities.items()
+        }
         return replace(
             way,
-            peak_bytes=max(report.peak_bytes + more for report, more in found),
-            needs_bytes=max(self._needs(report) + more for report, more in found),
+            **sizes,
             host_bytes=max(report.host_bytes for report, _ in found),
             confirmed=True,
         )
@@ -151,8 +161,7 @@ class Planner:
             return _Line(constant, (of(own) - constant) / large)
 
         return _Base(
-            line(lambda report: report.peak_bytes),
-            line(self._needs),
+            {name: line(of) for name, of in self._quantities.items()},
             _Line(0, own.host_bytes / large),
             (own.macs or 0) / (plain.macs or 1),
             own.breakdown["parameters"],
@@ -185,23 +194,38 @@ class Planner:
             own = line.at(clips * largest / micro_batches)
             return round(own + more + more_slope * clips)
 
-        per_clip = base.needs.slope * largest / micro_batches + more_slope
-        left_bytes = cap_bytes - base.needs.constant - more
+        needs = base.lines["needs_bytes"]
+        per_clip = needs.slope * largest / micro_batches + more_slope
+        left_bytes = cap_bytes - needs.constant - more
         accumulate = (f"accumulate={micro_batches}",) if micro_batches > 1 else ()
+        sizes: dict[str, Any] = dict.fromkeys(_ON_CUDA)
+        sizes |= {name: at(line, self._batch) for name, line in base.lines.items()}
         return Way(
             schedule=schedule,
             savers=(*savers, *accumulate),
             batch=self._batch,
-            peak_bytes=at(base.peak, self._batch),
-            needs_bytes=at(base.needs, self._batch),
+            **sizes,
+            context_bytes=self._context_bytes,
             host_bytes=round(base.host.at(self._batch * largest / micro_batches)),
             step_cost=schedule.step_cost * base.relative_macs,
             training_cost=schedule.training_cost * base.relative_macs,
             room=max(left_bytes / per_clip, 0.0) if per_clip > 0 else 0.0,
         )
 
-    def _needs(self, report: MemoryReport) -> int:
-        return report.reserved_bytes or report.peak_bytes
+    @property
+    def _quantities(self) -> dict[str, Callable[[MemoryReport], int]]:
+        """What is read off a prediction, by `Way`'s names."""
+
+        def read(name: str) -> Callable[[MemoryReport], int]:
+            return lambda report: getattr(report, name)
+
+        if not self._on_cuda:
+            return {"peak_bytes": read("peak_bytes"), "needs_bytes": read("peak_bytes")}
+        return {name: read(name) for name in ("peak_bytes", *_ON_CUDA)} | {
+            "needs_bytes": lambda report: (
+                math.ceil((report.smallest_cap_bytes or 0) * (1 + MARGIN)) + self._context_bytes
+            )
+        }
 
     def _report(self, stage: Stage, savers: tuple[str, ...], batch: int) -> MemoryReport:
         key = (stage, savers, batch)

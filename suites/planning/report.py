@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stdcf.memory.report import MARGIN
 from stdcf.memory.savers.names import read_words
 from suites.planning.ways import Way
 from suites.tables.table import Table
@@ -33,6 +34,8 @@ class Asked:
     device: str
     dataset: str
     data_root: Path | None
+    alloc_conf: str
+    context_bytes: int
     model_options: Mapping[str, Any]
     layer_options: Mapping[str, Any]
 
@@ -50,12 +53,11 @@ def table(asked: Asked, ways: Sequence[Way]) -> Table:
         row = [
             schedule_name(way),
             "+".join(way.savers) or "–",
-            f"{way.peak_bytes / MIB:,.0f}",
-            *([f"{way.needs_bytes / MIB:,.0f}"] if on_cuda else []),
+            *(f"{n_bytes / MIB:,.0f}" for n_bytes in _bytes(way)),
             f"{way.host_bytes / MIB:,.0f}" if way.host_bytes else "–",
             f"{way.step_cost:.2f}×",
             f"{way.training_cost:.2f}×",
-            "yes" if way.fits(asked.cap_bytes) else "no",
+            str(way.verdict(asked.cap_bytes)),
             str(way.largest_batch),
         ]
         body.append(row)
@@ -64,8 +66,7 @@ def table(asked: Asked, ways: Sequence[Way]) -> Table:
         columns=[
             "Training",
             "Savers",
-            "Peak, MiB",
-            *(["Reserved, MiB"] if on_cuda else []),
+            *(_ON_CUDA if on_cuda else ["Peak, MiB"]),
             "On host, MiB",
             "Step cost",
             "Whole training",
@@ -74,22 +75,32 @@ def table(asked: Asked, ways: Sequence[Way]) -> Table:
         ],
         rows=body,
         notes=[
-            "peak: all tensors of a step (ITSL: of its larger stage), predicted"
-            + (
-                "; reserved: the CUDA allocator's blocks, simulated, with what cuBLAS and cuDNN "
-                "take of it"
-                if on_cuda
-                else ""
-            ),
+            *(_explained(asked) if on_cuda else [_PEAK]),
             "costs: multiplications against plain full size, at equal epochs a stage; "
             "bf16's are faster on most GPUs",
-            *(
-                ["not in it: CUDA's context; take off what nvidia-smi shows for an idle process"]
-                if on_cuda
-                else ["not in it: what operators allocate within themselves"]
-            ),
+            *([] if on_cuda else ["not in it: what operators allocate within themselves"]),
         ],
     )
+
+
+_ON_CUDA = ("Allocated, MiB", "Smallest cap, MiB", "Reserved, MiB")
+_PEAK = "peak: all tensors of a step (ITSL: of its larger stage), predicted"
+
+
+def _bytes(way: Way) -> list[int]:
+    found = [way.allocated_bytes, way.smallest_cap_bytes, way.reserved_bytes]
+    return [way.peak_bytes] if None in found else [n for n in found if n is not None]
+
+
+def _explained(asked: Asked) -> list[str]:
+    return [
+        "the CUDA allocator's memory, predicted, with what cuBLAS and cuDNN take of it (ITSL: of "
+        "its larger stage): in use at the peak; the least limit under which a step runs, which "
+        "gives back cached blocks under pressure; what it holds if nothing hinders it",
+        f"fits: with a margin of {MARGIN:.0%} and {asked.context_bytes / MIB:,.0f} MiB for CUDA's "
+        "context (--context); with flushes: cached blocks are given back now and then, which is "
+        "slower; tight: without the margin alone",
+    ]
 
 
 def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str, str]) -> list[str]:
@@ -100,7 +111,7 @@ def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str,
     best = shown[0]
     if not best.fits(asked.cap_bytes):
         return [*lines, _nothing_fits(asked, shown)]
-    what = "reserved" if asked.device != "cpu" else "at the peak"
+    what = "with margin and context" if asked.device != "cpu" else "at the peak"
     lines.append(f"take: {describe(best)}, {best.needs_bytes / MIB:,.0f} MiB {what} of {asked.cap}")
     lines += [f"  {words}" for words in _cautions(best)]
     return [*lines, f"run: {command(asked, best)}"]
@@ -169,7 +180,10 @@ def command(asked: Asked, way: Way) -> str:
         words += ["--model-option", f"{name}={_as_typed(value)}"]
     for name, value in asked.layer_options.items():
         words += ["--layer-option", f"{asked.layer}.{name}={_as_typed(value)}"]
-    return shlex.join(words)
+    setting = (
+        f"PYTORCH_CUDA_ALLOC_CONF={shlex.quote(asked.alloc_conf)} " if asked.alloc_conf else ""
+    )
+    return setting + shlex.join(words)
 
 
 def _as_typed(value: Any) -> str:
@@ -197,5 +211,6 @@ def _way_object(way: Way, cap_bytes: int) -> dict[str, Any]:
     content = asdict(way)
     schedule = content.pop("schedule")
     own = {key: schedule[key] for key in ("name", "iterations", "beta", "gamma")}
-    more = {"largest_batch": way.largest_batch, "fits": way.fits(cap_bytes)}
+    verdict = way.verdict(cap_bytes)
+    more = {"largest_batch": way.largest_batch, "fits": verdict.safely, "verdict": str(verdict)}
     return {"schedule": own, **content, **more}

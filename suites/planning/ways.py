@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stdcf.memory.report import MARGIN, Fits, fits
 from stdcf.memory.savers.names import read_words
 from stdcf.stages.stage import Stage, full_size, itsl
 
@@ -74,7 +75,11 @@ class Way:
 
     Attributes:
         peak_bytes: of tensors; of ITSL the larger stage's.
-        needs_bytes: what must be under the cap: on CUDA what the allocator reserves, else the peak.
+        allocated_bytes, smallest_cap_bytes, reserved_bytes: of the CUDA allocator, as
+            `MemoryReport` has them; None where a CPU's tensors are asked for.
+        needs_bytes: what must be under the cap: on CUDA the smallest cap with `MARGIN`, and the
+            context; else the peak.
+        context_bytes: that of CUDA.
         host_bytes: kept on the host meanwhile.
         step_cost: computation of a step against the plain full-size one's.
         training_cost: of the whole training, at equal epochs a stage.
@@ -86,7 +91,11 @@ class Way:
     savers: tuple[str, ...]
     batch: int
     peak_bytes: int
+    allocated_bytes: int | None
+    smallest_cap_bytes: int | None
+    reserved_bytes: int | None
     needs_bytes: int
+    context_bytes: int
     host_bytes: int
     step_cost: float
     training_cost: float
@@ -103,9 +112,16 @@ class Way:
         """1 unless gradients are accumulated."""
         return parse_micro_batches(self.savers)
 
+    def verdict(self, cap_bytes: int) -> Fits:
+        """As `MemoryReport.fits` has it."""
+        if self.smallest_cap_bytes is None:
+            return fits(cap_bytes, self.peak_bytes, self.peak_bytes)
+        left_bytes = cap_bytes - self.context_bytes
+        return fits(left_bytes, self.smallest_cap_bytes, self.reserved_bytes or 0, MARGIN)
+
     def fits(self, cap_bytes: int) -> bool:
-        """Whether what it needs is within the cap."""
-        return self.needs_bytes <= cap_bytes
+        """Whether it may be relied on to run within the cap."""
+        return self.verdict(cap_bytes).safely
 
 
 def selection(ways: Sequence[Way], best: int = 8, of_each: int = 3) -> list[Way]:

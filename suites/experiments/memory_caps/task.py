@@ -66,7 +66,10 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def _predicted(model_fn: Callable[[], nn.Module], network: Network) -> dict[str, dict[str, Any]]:
-    planner = Planner(model_fn, network.clip, network.batch, optimizer=network.optimizer)
+    # The caps are the allocator's: networks stand beside one another, not cards.
+    planner = Planner(
+        model_fn, network.clip, network.batch, context_bytes=0, optimizer=network.optimizer
+    )
     found: dict[str, dict[str, Any]] = {}
     for technique in TECHNIQUES:
         schedule = schedule_of(technique)
@@ -78,7 +81,8 @@ def _predicted(model_fn: Callable[[], nn.Module], network: Network) -> dict[str,
             "schedule": technique.schedule,
             "savers": list(technique.savers),
             "peak_bytes": way.peak_bytes,
-            "reserved_bytes": way.needs_bytes,
+            "reserved_bytes": way.reserved_bytes,
+            "smallest_cap_bytes": way.smallest_cap_bytes,
             "host_bytes": way.host_bytes,
             "step_cost": way.step_cost,
             "training_cost": way.training_cost,

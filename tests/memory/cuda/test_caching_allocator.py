@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdcf.memory.cuda.caching_allocator import CachingAllocator, replay
+from stdcf.memory.cuda.caching_allocator import CachingAllocator
+from stdcf.memory.cuda.smallest_cap import Requests
 from stdcf.memory.tracking.lives import Life
 
 MIB = 2**20
@@ -75,18 +76,16 @@ def test_laws(moves):
         assert all(b.n_bytes >= n and b.n_bytes % 512 == 0 for n, b in held if b is not None)
         assert len({id(block) for block in blocks}) == len(blocks)
         assert allocator.allocated_bytes == sum(block.n_bytes for block in blocks)
-        free = sum(b.n_bytes for cached in allocator._cached.values() for _, b in cached)
-        assert allocator.allocated_bytes + free == allocator.reserved_bytes
+        assert allocator.allocated_bytes + allocator.free_bytes() == allocator.reserved_bytes
     for _, block in held:
         allocator.release(block)
-    segments = [b for cached in allocator._cached.values() for _, b in cached]
-    assert all(block.before is block.after is None for block in segments)
+    assert all(block.whole for block in allocator.free_blocks())
 
 
 def test_a_second_step_reserves_nothing_new():
     lives = [Life(10 * MIB, "parameters", 0, "forward", 0)]
     lives += [Life(7 * MIB, None, t, "forward", 0, died=t + 3) for t in range(1, 40)]
-    once, often = replay(lives, steps=1), replay(lives, steps=5)
+    once, often = Requests(lives).replay(1), Requests(lives).replay(5)
     assert once.reserved_bytes == often.reserved_bytes
     # Three of 7 MiB are alive at once; two fit a segment of 20 MiB.
     assert once.peak_allocated_bytes == 10 * MIB + 21 * MIB
@@ -95,4 +94,4 @@ def test_a_second_step_reserves_nothing_new():
 
 def test_what_lies_on_the_host_is_not_the_gpus():
     lives = [Life(50 * MIB, None, 1, "forward", 0, on_host=True, died=9)]
-    assert replay(lives).reserved_bytes == 0
+    assert Requests(lives).replay().reserved_bytes == 0

@@ -100,9 +100,9 @@ def test_a_model_of_the_users_own_file(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--cap", "3parsecs"], ["'3parsecs' is no size", "4GiB"]),
-        (["--cap", "0GiB"], ["'0GiB' is no size"]),
-        (["--cap", "6"], ["'6' is no size", "4GiB"]),
+        (["--cap", "3parsecs"], ["'3parsecs' is not a size", "4GiB"]),
+        (["--cap", "0GiB"], ["'0GiB' is not a size"]),
+        (["--cap", "6"], ["'6' is not a size", "4GiB"]),
         (["--model", "nope"], ["unknown model 'nope'", "resnet3d_50", "torchvision:r3d_18"]),
         (["--model", "torchvision:r3d_81"], ["'r3d_81'", "r3d_18"]),
         (["--model", "nowhere.net:build"], ["cannot import 'nowhere.net'"]),

@@ -266,5 +266,5 @@ def test_sizes(text: str, expected: int) -> None:
     ["", "6", "3parsecs", "GiB", "-1GiB", "0", "0.5B", "1e3", "1 2GiB", "nan", "9" * 400, "4Gi B"],
 )
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UserError, match="is no size; write one such as 500MiB"):
+    with pytest.raises(UserError, match="is not a size; write one such as 500MiB"):
         parse_bytes(text)
