@@ -63,7 +63,7 @@ CARDS = {
     ),
     "video_folder": Card(
         "videos of your own",
-        "<class>/<video>, or train/<class>/<video> beside test/<class>/<video>",
+        "<class>/<video>, or train/<class>/<video> beside test/<class>/<video> (val, valid …)",
         "your camera",
     ),
     "synthetic_actions": Card(
@@ -158,16 +158,20 @@ def generate(
 @app.command()
 def verify(name: Name, root: Root = None) -> None:
     """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
-    from stdcf.data.tools.verify import find_faults
+    from stdcf.data.tools.verify import verify as check
     from stdcf.errors import printable
 
     _card(name)
     with _bars("files") as bars:
-        sound, faults = find_faults(name, root, progress=_counter(bars, "decoding"))
+        verdict = check(name, root, progress=_counter(bars, "decoding"))
+    sound, faults = verdict.sound, verdict.faults
     for fault in faults:
         typer.echo(printable(f"{fault.file}: {fault.reason}"))
+    for item in verdict.left_out:
+        typer.echo(printable(f"{item.name}: not read ({item.reason})"))
     missing = sum(fault.reason == "missing" for fault in faults)
-    typer.echo(f"{sound} videos sound, {len(faults) - missing} broken, {missing} missing.")
+    counts = f"{sound} videos sound, {len(faults) - missing} broken, {missing} missing."
+    typer.echo(counts + (f" Not read: {len(verdict.left_out)}." if verdict.left_out else ""))
     if faults:
         raise typer.Exit(EXIT_ROWS_NOT_OK)
 

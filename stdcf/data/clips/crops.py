@@ -1,6 +1,6 @@
 """Which square of each frame is seen: random ones in training, evenly spread ones in testing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -45,26 +45,48 @@ class Crops(BaseModel):
         return self
 
     def draw(self, frames: Sequence[np.ndarray], rng: np.random.Generator) -> Tensor:
-        """A random training crop of a clip: T frames uint8 [H, W, C] -> [T, C, crop, crop].
+        """A random training crop of a clip: T frames uint8 [H, W, C] -> [T, C, crop, crop]."""
+        crop = self.drawn(rng)
+        return torch.stack([crop(frame) for frame in frames])
 
-        The square is cut first and then scaled, which spares scaling the rest of the frame.
+    def drawn(self, rng: np.random.Generator) -> Callable[[np.ndarray], Tensor]:
+        """The same random crop of each frame of a clip: uint8 [H, W, C] -> [C, crop, crop].
+
+        The square is cut first and then scaled, which spares scaling the rest of the frame. It is
+        drawn for the size of the first frame that comes; nothing of a frame is kept.
         """
-        height, width = frames[0].shape[:2]
+        place: list[tuple[int, int, int, int]] = []
+
+        def crop(frame_HWC: np.ndarray) -> Tensor:
+            if not place:
+                height, width = frame_HWC.shape[:2]
+                place.append(self._square(height, width, rng))
+            top, left, side, step = place[0]
+            square = frame_HWC[top : top + side, left : left + side][:, ::step]
+            return _scaled(square, (self.crop, self.crop))
+
+        return crop
+
+    def _square(
+        self, height: int, width: int, rng: np.random.Generator
+    ) -> tuple[int, int, int, int]:
+        """Top, left, side and direction (-1: mirrored) of a random square."""
         short = min(height, width)
         low, high = self.short_side
         scaled_short = rng.integers(low, high + 1)
         side = max(round(self.crop * short / scaled_short), 1)
-        top = rng.integers(0, height - side + 1)
-        left = rng.integers(0, width - side + 1)
-        step = -1 if self.flip and rng.random() < 0.5 else 1
-        squares = [f[top : top + side, left : left + side][:, ::step] for f in frames]
-        return _scaled(squares, (self.crop, self.crop))
+        top = int(rng.integers(0, height - side + 1))
+        left = int(rng.integers(0, width - side + 1))
+        return top, left, side, -1 if self.flip and rng.random() < 0.5 else 1
 
-    def views(self, frames: Sequence[np.ndarray]) -> list[Tensor]:
-        """The test crops of F frames uint8 [H, W, C]: `test_crops` of [F, C, side, side]."""
-        height, width = frames[0].shape[:2]
+    def scaled(self, frame_HWC: np.ndarray) -> Tensor:
+        """A frame uint8 [H, W, C] whose shorter side is `test_short_side`: [C, h, w], a copy."""
+        height, width = frame_HWC.shape[:2]
         scale = self.test_short_side / min(height, width)
-        scaled_FCHW = _scaled(frames, (round(height * scale), round(width * scale)))
+        return _scaled(frame_HWC, (round(height * scale), round(width * scale)))
+
+    def views(self, scaled_FCHW: Tensor) -> list[Tensor]:
+        """The test crops of frames made by `scaled`: `test_crops` of [F, C, side, side]."""
         side = self.test_crop
         tops, lefts = (self._offsets(length - side) for length in scaled_FCHW.shape[2:])
         return [
@@ -82,9 +104,9 @@ class Crops(BaseModel):
         return [round(place) for place in np.linspace(0, room, self.test_crops)]
 
 
-def _scaled(frames: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
-    """Bilinear, with antialiasing where it shrinks: F frames uint8 [H, W, C] -> [F, C, *size]."""
-    frames_FCHW = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-    if frames_FCHW.shape[2:] == size:
-        return frames_FCHW
-    return F.interpolate(frames_FCHW, size, mode="bilinear", antialias=True)
+def _scaled(frame_HWC: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Bilinear, with antialiasing where it shrinks: uint8 [H, W, C] -> [C, *size], a copy."""
+    frame_1CHW = torch.from_numpy(np.array(frame_HWC, order="C")).permute(2, 0, 1)[None]
+    if frame_1CHW.shape[2:] == size:
+        return frame_1CHW[0]
+    return F.interpolate(frame_1CHW, size, mode="bilinear", antialias=True)[0]

@@ -91,7 +91,7 @@ def make_data(
         parts["train"],
         parts["test"],
         _manifest(name, classes, splits, options),
-        tuple(notes),
+        (*notes, *_copies(splits, classes)),
         synthetic,
     )
 
@@ -118,6 +118,22 @@ def padding_notes(splits: Mapping[str, Split], clip_frames: int) -> list[str]:
         f"{len(short)} of {len(videos)} videos are shorter than {clip_frames} frames and repeat "
         f"their last one ({short[0]}{', …' if len(short) > 1 else ''})."
     ]
+
+
+def _copies(splits: Mapping[str, Split], classes: Sequence[str]) -> list[str]:
+    """A note of equal files under two labels or in two parts."""
+    known: dict[str, tuple[str, str, str]] = {}
+    pairs = []
+    for part, split in splits.items():
+        for video in split.videos:
+            label = classes[video.label]
+            before = known.setdefault(video.cached.sha256, (video.name, label, part))
+            if before[1:] != (label, part):
+                pairs.append(f"{before[0]} = {video.name}")
+    if not pairs:
+        return []
+    more = f" and {len(pairs) - 2} more" if len(pairs) > 2 else ""
+    return [f"Equal files under two labels or in two parts: {', '.join(pairs[:2])}{more}."]
 
 
 def _manifest(

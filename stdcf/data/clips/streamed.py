@@ -31,12 +31,14 @@ class VideoFiles:
         root: folder that `names` start from.
         names: posix, of video files or, if `are_folders`, of folders of JPEGs.
         labels: int64 [N].
+        numbering: of the frames in all folders.
     """
 
     root: Path
     names: tuple[str, ...]
     labels: np.ndarray
     are_folders: bool = False
+    numbering: frame_folder.Numbering = frame_folder.RELEASE
 
 
 class _Streamed(Clips):
@@ -77,10 +79,13 @@ class _Streamed(Clips):
     def _fill(self, clip_VCTHW: Tensor, index: int) -> None:
         """Writes the clips of a video."""
 
-    def _read(self, video: int, choose: seek.Choose) -> tuple[list[np.ndarray], np.ndarray]:
+    def _read(
+        self, video: int, choose: seek.Choose, keep: seek.Keep
+    ) -> tuple[list[Tensor], np.ndarray]:
         path = self.videos.root / self.videos.names[video]
-        read = frame_folder.read_frames if self.videos.are_folders else seek.read_frames
-        return read(path, choose)
+        if self.videos.are_folders:
+            return frame_folder.read_frames(path, choose, keep, self.videos.numbering)
+        return seek.read_frames(path, choose, keep)
 
 
 class RandomClips(_Streamed):
@@ -110,10 +115,10 @@ class RandomClips(_Streamed):
         def choose(num_frames: int) -> np.ndarray:
             return self.sampling.draw(num_frames, np.random.default_rng((*seed, 0)))
 
-        frames, position_T = self._read(index, choose)
-        clip = [frames[position] for position in position_T]
-        crop_TCHW = self.crops.draw(clip, np.random.default_rng((*seed, 1)))
-        clip_VCTHW[0].copy_(crop_TCHW.transpose(0, 1))
+        crop = self.crops.drawn(np.random.default_rng((*seed, 1)))
+        crops_CHW, position_T = self._read(index, choose, crop)
+        for time, position in enumerate(position_T):
+            clip_VCTHW[0, :, time].copy_(crops_CHW[position])
 
 
 class VideoViews(_Streamed):
@@ -140,11 +145,13 @@ class VideoViews(_Streamed):
         return RGB, self.sampling.frames, self.crops.test_crop, self.crops.test_crop
 
     def _fill(self, views_VCTHW: Tensor, index: int) -> None:
-        frames, position_KT = self._read(
-            index, lambda num_frames: self.sampling.views(num_frames, self.num_clips)
-        )
         views = iter(views_VCTHW)
-        crops = self.crops.views(frames)
+
+        def choose(num_frames: int) -> np.ndarray:
+            return self.sampling.views(num_frames, self.num_clips)
+
+        scaled_CHW, position_KT = self._read(index, choose, self.crops.scaled)
+        crops = self.crops.views(torch.stack(scaled_CHW))
         for position_T in torch.from_numpy(position_KT):
             for crop_FCHW in crops:
                 next(views).copy_(crop_FCHW[position_T].transpose(0, 1))

@@ -1,27 +1,27 @@
 """Kinetics-400 (Kay et al., 2017): annotations in CSV, or one folder of videos a class."""
 
-import csv
-import functools
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets.annotations import check_labels, open_annotations
+from stdcf.data.sets.annotations import check_labels
+from stdcf.data.sets.class_folders import TEST_NAMES, find_classes
+from stdcf.data.sets.kinetics_lists import COLUMNS, Lists, read_lists
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.sets.roots import data_root
-from stdcf.data.sets.video_folder import EXTENSIONS, videos_by_class
+from stdcf.data.sets.tree import Tree, check_films, search
 from stdcf.errors import UserError
 
 NAME = "kinetics400"
-COLUMNS = ("label", "youtube_id", "time_start", "time_end")
-# The names in use for the part that accuracy is reported on.
-TEST_NAMES = ("val", "validate", "validation")
+# The official test part comes last: its labels were not published.
+PREFERRED = tuple(sorted(TEST_NAMES, key=lambda name: name.startswith("test")))
+
+# From what a list calls a video to its path from the folder; None where it is not there.
+Places = Callable[[str], str | None]
 
 
 def load(
@@ -64,10 +64,11 @@ def find(root: str | Path | None = None) -> Listing:
 
     With CSV files in it or in its `annotations` (columns label, youtube_id, time_start, time_end,
     split): <id>_<start>_<end>.mp4 (or mkv, avi, webm …; six digits each) or <id>.mp4, anywhere
-    below it. Without: train/<class>/<video> beside val/<class>/<video>.
+    below it. With lists of `path label` or `path,label`: these files. Without:
+    train/<class>/<video> beside val/<class>/<video>.
 
     Raises:
-        UserError: where there is neither.
+        UserError: where there is none of these; for a film under two labels or in two parts.
     """
     folder = data_root(
         NAME,
@@ -75,117 +76,110 @@ def find(root: str | Path | None = None) -> Listing:
         f"Kinetics-400's videos and CSV files, or make a small one: python -m suites.data generate "
         f"{NAME}",
     )
-    rows = _annotations(folder)
-    if not rows:
-        return _folder_tree(folder)
-    files = _files_by_stem(folder)
-    check_labels(folder, {part: [(k, label) for label, k in r] for part, r in rows.items()})
-    classes = tuple(sorted({label for part in rows.values() for label, _ in part}))
-    number = {label: index for index, label in enumerate(classes)}
-    found: dict[str, VideoFiles] = {}
+    lists = read_lists(folder, PREFERRED)
+    if not lists.rows:
+        return _folder_tree(folder, lists)
+    check_labels(folder, {part: [(k, label) for label, k in r] for part, r in lists.rows.items()})
+    tree = search(folder)
+    places = _by_path(tree) if lists.are_paths else _by_id(tree)
+    found: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
     missing: list[str] = []
-    for part in ("train", "test"):
-        there: dict[str, int] = {}
-        for label, stem in rows.get(part, ()):
-            file = files.get(stem) or files.get(stem[:-14])
+    whole_films: list[str] = []
+    for part, pairs in found.items():
+        for label, key in lists.rows.get(part, ()):
+            file = places(key)
             if file is None:
-                missing.append(stem)
-            else:
-                there[file] = number[label]
-        found[part] = _video_files(folder, there)
-    synthetic = (folder / GENERATED_MARKER).is_file()
-    return Listing(NAME, folder, classes, found, tuple(missing), synthetic)
-
-
-def _annotations(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """ "train" and "test" -> (label, stem of the file) of each row of the CSV files."""
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for file in sorted([*folder.glob("*.csv"), *folder.glob("annotations/*.csv")]):
-        for row in _rows(file):
-            part = _part(row.get("split") or file.stem)
-            if part is None or not row["label"]:
+                missing.append(key)
                 continue
-            try:
-                start, end = _seconds(row["time_start"]), _seconds(row["time_end"])
-            except (ValueError, TypeError, OverflowError) as error:
-                raise UserError(
-                    f"{file}: {row['youtube_id']} has no times in seconds: "
-                    f"{row['time_start']!r}, {row['time_end']!r}."
-                ) from error
-            stem = f"{row['youtube_id']}_{start}_{end}"
-            rows.setdefault(part, []).append((row["label"], stem))
-    return rows
+            pairs.append((file, label))
+            if not lists.are_paths and PurePosixPath(file).stem != key:
+                whole_films.append(file)
+    check_films(folder, found)
+    classes = tuple(sorted({label for part in lists.rows.values() for label, _ in part}))
+    if lists.are_paths:
+        classes = lists.class_names()
+    number = {label: index for index, label in enumerate(classes)}
+    files = {
+        part: _video_files(folder, {file: number[label] for file, label in pairs})
+        for part, pairs in found.items()
+    }
+    notes = list(lists.notes)
+    if whole_films:
+        notes.append(
+            f"{len(whole_films)} listed segments are used as whole films, for the files are named "
+            f"without times ({whole_films[0]}{', …' if len(whole_films) > 1 else ''})."
+        )
+    # What is not read matters where something lacks.
+    left_out = (*lists.left_out, *(tree.left_out if missing else ()))
+    synthetic = (folder / GENERATED_MARKER).is_file()
+    return Listing(NAME, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes))
 
 
-@functools.cache
-def _seconds(text: str) -> str:
-    """A time as files' names have it."""
-    return f"{round(float(text)):06d}"
+def _by_id(tree: Tree) -> Places:
+    """From <id>_<start>_<end> to the file of that name, or of <id>'s."""
+    files: dict[str, str] = {}
+    for name in tree.videos:
+        files.setdefault(PurePosixPath(name).stem, name)
+    return lambda key: files.get(key) or files.get(key[:-14])
 
 
-def _rows(file: Path) -> Iterator[Mapping[str, str]]:
-    with open_annotations(file) as content:
-        # Not csv.DictReader, which takes twice as long for a million lines.
-        reader = csv.reader(content)
-        given = next(reader, [])
-        # The official test list has no labels.
-        if "label" not in given and "test" in file.stem:
-            return
-        lacking = [name for name in COLUMNS if name not in given]
-        if lacking:
+def _by_path(tree: Tree) -> Places:
+    """From a list's path to the file of which most last parts agree with it.
+
+    It is looked up among the files that are there, and never opened as it stands.
+    """
+    by_name: dict[str, list[str]] = {}
+    for name in tree.videos:
+        by_name.setdefault(PurePosixPath(name).name, []).append(name)
+
+    def place(path: str) -> str | None:
+        wanted = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in wanted:
+            return None
+        candidates = by_name.get(wanted[-1], []) if wanted else []
+        agreeing = [_agreeing(name.split("/"), wanted) for name in candidates]
+        best = max(agreeing, default=0)
+        chosen = [n for n, number in zip(candidates, agreeing, strict=True) if number == best]
+        if len(chosen) > 1:
             raise UserError(
-                f"{file} lacks the columns {', '.join(lacking)}: Kinetics' CSV has "
-                f"{', '.join(COLUMNS)}, split."
+                f"{path} of the lists in {tree.root} may be {chosen[0]} or {chosen[1]}: write "
+                "paths from that folder."
             )
-        for cells in filter(None, reader):
-            row = dict(zip(given, cells, strict=False))
-            if len(cells) < len(given):
-                label = row.get("label")
-                raise UserError(f"{file}, line {reader.line_num}: cut short, of {label!r}.")
-            yield row
+        return chosen[0] if chosen else None
+
+    return place
 
 
-@functools.cache
-def _part(name: str) -> str | None:
-    """The half that a split's or a file's name means; None for the unlabelled test part."""
-    words = re.split(r"[^a-z]+", name.lower())
-    if "train" in words:
-        return "train"
-    return "test" if any(word in words for word in TEST_NAMES) else None
+def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many last parts are the same."""
+    number = 0
+    for a, b in zip(reversed(one), reversed(other), strict=False):
+        if a != b:
+            break
+        number += 1
+    return number
 
 
-def _files_by_stem(folder: Path) -> dict[str, str]:
-    """Name without extension -> path from the folder (posix), of every video below it."""
-    found: dict[str, str] = {}
-    # Not Path.rglob, which takes ten times as long for a quarter of a million files.
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        place = Path(parent).relative_to(folder).as_posix()
-        for name in sorted(names):
-            stem, _, extension = name.rpartition(".")
-            if stem and f".{extension.lower()}" in EXTENSIONS:
-                found.setdefault(stem, name if place == "." else f"{place}/{name}")
-    return found
-
-
-def _folder_tree(folder: Path) -> Listing:
-    names = (*TEST_NAMES, "test")
-    test = next((folder / name for name in names if (folder / name).is_dir()), None)
-    if test is None or not (folder / "train").is_dir():
+def _folder_tree(folder: Path, lists: Lists) -> Listing:
+    found = find_classes(folder, test_names=PREFERRED)
+    if not found.is_split:
+        if lists.lacking:
+            raise UserError(lists.lacking)
         raise UserError(
             f"{folder} holds neither a CSV file with {', '.join(COLUMNS)}, split nor "
             "train/<class>/<video> beside val/<class>/<video>."
         )
-    videos = {"train": videos_by_class(folder / "train"), "test": videos_by_class(test)}
-    classes = tuple(sorted({label for part in videos.values() for label, _ in part}))
+    pairs = {part: [(name, label) for label, name in rows] for part, rows in found.parts.items()}
+    check_films(folder, pairs)
+    classes = tuple(sorted({label for part in pairs.values() for _, label in part}))
+    number = {label: index for index, label in enumerate(classes)}
     files = {
-        part: _video_files(
-            folder,
-            {file.relative_to(folder).as_posix(): classes.index(label) for label, file in found},
-        )
-        for part, found in videos.items()
+        part: _video_files(folder, {name: number[label] for name, label in rows})
+        for part, rows in pairs.items()
     }
-    return Listing(NAME, folder, classes, files, (), (folder / GENERATED_MARKER).is_file())
+    synthetic = (folder / GENERATED_MARKER).is_file()
+    left_out = (*lists.left_out, *found.left_out)
+    return Listing(NAME, folder, classes, files, (), synthetic, left_out)
 
 
 def _video_files(folder: Path, labels: Mapping[str, int]) -> VideoFiles:

@@ -14,10 +14,12 @@ from stdcf.data.sets.kth_sequences import (
     VALIDATION_PERSONS,
     Counting,
     KthVideo,
+    locate,
     plan_clips,
     read_sequences,
 )
 from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.tree import search
 from stdcf.errors import UserError
 
 # Lies beside generated videos, so that they are never taken for film.
@@ -49,19 +51,23 @@ def load(
     check_options(size, clip_frames)
     folder = data_root("kth", root, "KTH's six folders and 00sequences.txt")
     sequences = read_sequences(folder)
-    found = [video for video in sequences if (folder / video.file).is_file()]
+    tree = search(folder)
+    there = locate(tree, sequences)
+    found = [video for video in sequences if video.name in there]
     persons = {"train": TRAIN_PERSONS, "test": REPORTED[report_on]}
+    told = tree.linked() if len(found) < len(sequences) else ""
     for split, members in persons.items():
         if not any(video.person in members for video in found):
             raise UserError(
                 f"No {split} video of KTH in {folder}: it holds {len(found)} of {len(sequences)}, "
                 f"none of persons {', '.join(map(str, members))}. Get the rest with "
                 f"python -m suites.data download kth --root {folder}"
+                f"{told and '. ' + told}"
             )
     # The third part's videos are in neither split and need no decoding.
     used = [video for video in found if video.person in {*persons["train"], *persons["test"]}]
     cached = cache_videos(
-        [folder / video.file for video in used],
+        [folder / there[video.name] for video in used],
         size,
         channels,
         cache_dir=cache_dir,
@@ -73,7 +79,7 @@ def load(
     for split, members in persons.items():
         mine = [index for index, video in enumerate(used) if video.person in members]
         splits[split] = Split(
-            [_labelled(used[index], cached[index]) for index in mine],
+            [_labelled(used[index], there, cached[index]) for index in mine],
             plan_clips([used[index] for index in mine], members, counting, clip_frames),
         )
     options = {
@@ -85,6 +91,7 @@ def load(
     }
     notes = _notes(sequences, found, splits, clamped)
     notes += _padding_notes(used, clip_frames)
+    notes += [told] if told else []
     return make_data(
         "kth",
         ACTIONS,
@@ -95,8 +102,8 @@ def load(
     )
 
 
-def _labelled(video: KthVideo, cached: CachedVideo) -> LabelledVideo:
-    return LabelledVideo(video.file, ACTIONS.index(video.action), cached)
+def _labelled(video: KthVideo, there: Mapping[str, str], cached: CachedVideo) -> LabelledVideo:
+    return LabelledVideo(there[video.name], ACTIONS.index(video.action), cached)
 
 
 def _clamp(

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
 from stdcf.data.clips.clips import ClipPlan
+from stdcf.data.sets.tree import Tree, check_films
 from stdcf.errors import UserError
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
@@ -63,6 +64,25 @@ def parse_sequences(text: str) -> tuple[KthVideo, ...]:
             ranges.append((int(limits[1]), int(limits[2])))
         videos.append(KthVideo(match[1], int(match[2]), match[3], int(match[4]), tuple(ranges)))
     return tuple(videos)
+
+
+def locate(tree: Tree, videos: Sequence[KthVideo]) -> dict[str, str]:
+    """Name -> path from the folder (posix) of the videos that are there.
+
+    Each in its place of the official layout or, with any ending of a video, anywhere below.
+
+    Raises:
+        UserError: for one file under two names.
+    """
+    official = {video.file for video in videos}
+    by_stem: dict[str, str] = {}
+    for path in tree.videos:
+        stem = PurePosixPath(path).stem.lower().removesuffix("_uncomp")
+        if path in official or stem not in by_stem:
+            by_stem[stem] = path
+    there = {v.name: by_stem[v.name] for v in videos if v.name in by_stem}
+    check_films(tree.root, {"KTH": [(path, name) for name, path in there.items()]})
+    return there
 
 
 def read_sequences(folder: Path) -> tuple[KthVideo, ...]:

@@ -2,9 +2,8 @@
 
 import csv
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +14,14 @@ from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.annotations import check_labels, open_annotations
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.sets.roots import data_root
-from stdcf.data.sets.video_folder import EXTENSIONS
+from stdcf.data.sets.tree import Tree, check_films, search
+from stdcf.data.video.frame_folder import RELEASE, find_numbering
 from stdcf.errors import UserError
 
 Version = Literal[1, 2]
 
+# Folders by which the naming of all frames is told.
+_SAMPLE = 9
 # The part that accuracy is reported on; the official test part has no labels.
 PARTS = {"train": "train", "test": "validation"}
 
@@ -67,8 +69,8 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     """The videos in a folder, in the layout of a version's release.
 
     1: *train*.csv and *validation*.csv (id;label) and, if it is there, *labels*.csv, beside
-    folders <id>/00001.jpg … in the folder itself or one below it. 2: *train*.json,
-    *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm likewise.
+    folders <id>/00001.jpg … anywhere below; frames may be numbered otherwise, all in one way.
+    2: *train*.json, *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm likewise.
 
     Raises:
         UserError: where an annotation file is missing or is not in its format.
@@ -90,23 +92,38 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     else:
         classes = _classes(labels_file)
     number = {label: index for index, label in enumerate(classes)}
-    present = _present(folder, {key for part in rows.values() for key, _ in part}, version)
+    keys = {key for part in rows.values() for key, _ in part}
+    tree = search(folder, videos=keys if version == 1 else ())
+    present = _present(tree, keys, version)
+    numbering, notes = RELEASE, []
+    if version == 1:
+        sample = sorted(present.values())[:_SAMPLE]
+        numbering = find_numbering(folder / name for name in sample)
+        if numbering != RELEASE:
+            notes = [f"The frames are named {numbering.name(0)}, {numbering.name(1)} and on."]
     found: dict[str, VideoFiles] = {}
     missing: list[str] = []
+    films: dict[str, list[tuple[str, str]]] = {}
     for part in PARTS:
         names: dict[str, int] = {}
+        films[part] = []
         for key, label in rows[part]:
             if label not in number:
                 raise UserError(f"{labels_file} lacks the label {label!r} of video {key}.")
             if key in present:
                 names[present[key]] = number[label]
+                films[part].append((present[key], label))
             else:
                 missing.append(key)
         ordered = tuple(sorted(names))
         labels_N = np.array([names[name] for name in ordered], np.int64)
-        found[part] = VideoFiles(folder, ordered, labels_N, are_folders=version == 1)
+        found[part] = VideoFiles(
+            folder, ordered, labels_N, are_folders=version == 1, numbering=numbering
+        )
+    check_films(folder, films)
+    left_out = tree.left_out if missing else ()
     synthetic = (folder / GENERATED_MARKER).is_file()
-    return Listing(name, folder, classes, found, tuple(missing), synthetic)
+    return Listing(name, folder, classes, found, tuple(missing), synthetic, left_out, tuple(notes))
 
 
 def _find_annotation(folder: Path, word: str, extension: str) -> Path | None:
@@ -166,14 +183,12 @@ def _json(file: Path) -> Any:
         raise UserError(f"{file} is no JSON: {error}.") from error
 
 
-def _present(folder: Path, keys: set[str], version: Version) -> dict[str, str]:
-    """Id -> path from the folder, of the listed videos that are in it or in a folder below it."""
-    below = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+def _present(tree: Tree, keys: set[str], version: Version) -> dict[str, str]:
+    """Id -> path from the folder, of the listed videos that are anywhere below it."""
     found: dict[str, str] = {}
-    # A folder of v1 is itself an id where the release was unpacked without its own folder.
-    for place in ("", *sorted(set(below) - keys)):
-        for entry in os.scandir(folder / place):
-            stem, dot, extension = entry.name.partition(".")
-            if stem in keys and (not dot if version == 1 else dot + extension in EXTENSIONS):
-                found.setdefault(stem, f"{place}/{entry.name}" if place else entry.name)
+    for path in tree.videos:
+        name = path.rpartition("/")[2]
+        key = name if version == 1 else PurePosixPath(name).stem
+        if key in keys:
+            found.setdefault(key, path)
     return found

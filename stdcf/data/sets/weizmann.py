@@ -15,6 +15,7 @@ from stdcf.data.clips.splits import (
 from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.frames.pack import unpack_videos
 from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.tree import LeftOut, check_films, notes, search, summary
 from stdcf.errors import UserError
 
 ACTIONS = ("bend", "jack", "jump", "pjump", "run", "side", "skip", "walk", "wave1", "wave2")
@@ -24,7 +25,7 @@ TEST_PERSONS = ("eli", "ira", "shahar")
 FOLDS = {f"fold-{person}": (person,) for person in PERSONS}
 
 # lena_run.avi, and the release's numbered repeats: lena_run1.avi.
-_NAME = re.compile(rf"({'|'.join(PERSONS)})_({'|'.join(ACTIONS)})\d?\.avi", re.IGNORECASE)
+_NAME = re.compile(rf"({'|'.join(PERSONS)})_({'|'.join(ACTIONS)})\d?\.\w+", re.IGNORECASE)
 
 
 def load(
@@ -53,10 +54,12 @@ def load(
     absent = parse_persons(without) if without else ()
     if both := set(left_out) & set(absent):
         raise UserError(f"Weizmann: {', '.join(sorted(both))} cannot be tested and left out too.")
+    told: list[str] = []
     if root is not None and Path(root).is_file():
         source, named = Path(root), unpack_videos("weizmann", Path(root), size, channels, cache_dir)
     else:
         source = data_root("weizmann", root, "Weizmann's <person>_<action>.avi")
+        told = notes(find_videos(source)[1])
         named = decoded_videos(
             source, size, channels, workers=workers, cache_dir=cache_dir, progress=progress
         )
@@ -87,9 +90,9 @@ def load(
     }
     if absent:
         options["without"] = list(absent)
-    notes = _missing_notes({(who, what) for who, what, *_ in found})
-    notes += padding_notes(splits, clip_frames)
-    return make_data("weizmann", ACTIONS, splits, options, notes)
+    told += _missing_notes({(who, what) for who, what, *_ in found})
+    told += padding_notes(splits, clip_frames)
+    return make_data("weizmann", ACTIONS, splits, options, told)
 
 
 def decoded_videos(
@@ -102,11 +105,15 @@ def decoded_videos(
     progress: Progress | None = None,
 ) -> list[tuple[str, CachedVideo]]:
     """Name (posix, relative to the folder) and decoded frames of every video; UserError if none."""
-    found = find_videos(folder)
+    found, left_out = find_videos(folder)
     if not found:
+        told = summary(left_out)
         raise UserError(
             f"No Weizmann video in {folder}: expected <person>_<action>.avi, as daria_bend.avi."
+            f"{told and ' ' + told}"
         )
+    pairs = [(file.relative_to(folder).as_posix(), f"{p}_{a}") for p, a, file in found]
+    check_films(folder, {"Weizmann": pairs})
     cached = cache_videos(
         [file for _, _, file in found],
         size,
@@ -126,13 +133,16 @@ def _person_and_action(name: str) -> tuple[str, str]:
     return match[1].lower(), match[2].lower()
 
 
-def find_videos(folder: Path) -> list[tuple[str, str, Path]]:
-    """(person, action, file) of every video named as Weizmann's, sorted."""
-    return sorted(
-        (match[1].lower(), match[2].lower(), file)
-        for file in folder.rglob("*.avi")
-        if (match := _NAME.fullmatch(file.name))
-    )
+def find_videos(folder: Path) -> tuple[list[tuple[str, str, Path]], list[LeftOut]]:
+    """(person, action, file) of every video named as Weizmann's, sorted; what is not read."""
+    tree, found, left_out = search(folder), [], []
+    for name in tree.videos:
+        match = _NAME.fullmatch(name.rpartition("/")[2])
+        if match:
+            found.append((match[1].lower(), match[2].lower(), folder / name))
+        else:
+            left_out.append(LeftOut(name, "not named <person>_<action>"))
+    return sorted(found), [*tree.left_out, *left_out]
 
 
 def parse_persons(given: str | Sequence[str]) -> tuple[str, ...]:

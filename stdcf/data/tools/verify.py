@@ -1,14 +1,17 @@
 """What is broken or missing in a data set's folder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets import kinetics, kth_sequences, something, video_folder, weizmann
+from stdcf.data.sets import kinetics, kth_sequences, something, weizmann
+from stdcf.data.sets.class_folders import find_classes
 from stdcf.data.sets.listing import Listing
 from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.tree import LeftOut, check_films, search, summary
 from stdcf.data.video import frame_folder
 from stdcf.data.video.decode import BrokenVideo, count_frames
 from stdcf.errors import UserError
@@ -31,6 +34,18 @@ class _Expected:
     count: Callable[[Path], int] = count_frames
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A data set's number of sound videos, its faults, and what in its folder is not read."""
+
+    sound: int
+    faults: list[Fault]
+    left_out: list[LeftOut]
+
+
+_Found = tuple[list[_Expected], list[Fault], Sequence[LeftOut]]
+
+
 def find_faults(
     name: str,
     root: Path | None = None,
@@ -38,7 +53,19 @@ def find_faults(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[int, list[Fault]]:
-    """(number of sound videos, faults) of a data set, by decoding every frame of every video.
+    """(number of sound videos, faults): see `verify`."""
+    verdict = verify(name, root, workers=workers, progress=progress)
+    return verdict.sound, verdict.faults
+
+
+def verify(
+    name: str,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """What is sound, broken and not read of a data set, by decoding every frame of every video.
 
     name: one of those in the error's list. Nothing is written, the cache included. A name in the
     data set's own lists that has no file counts as a fault, "missing".
@@ -46,7 +73,7 @@ def find_faults(
     if name not in _EXPECTED:
         raise UserError(f"Cannot verify {name!r}: choose {', '.join(_EXPECTED)}.")
     folder = data_root(name, root, "the data set")
-    expected, faults = _EXPECTED[name](folder)
+    expected, faults, left_out = _EXPECTED[name](folder)
     with ThreadPoolExecutor(workers) as pool:
         for done, fault in enumerate(pool.map(_fault, expected), 1):
             file = expected[done - 1].file.relative_to(folder).as_posix()
@@ -56,7 +83,7 @@ def find_faults(
                 progress(done, len(expected), file)
     broken = {fault.file for fault in faults}
     sound = sum(item.file.relative_to(folder).as_posix() not in broken for item in expected)
-    return sound, sorted(faults, key=lambda fault: fault.file)
+    return Verdict(sound, sorted(faults, key=lambda fault: fault.file), list(left_out))
 
 
 def _fault(expected: _Expected) -> str | None:
@@ -71,45 +98,60 @@ def _fault(expected: _Expected) -> str | None:
     return None
 
 
-def _kth(folder: Path) -> tuple[list[_Expected], list[Fault]]:
+def _kth(folder: Path) -> _Found:
     videos = kth_sequences.read_sequences(folder)
+    tree = search(folder)
+    there = kth_sequences.locate(tree, videos)
     present = [
-        _Expected(folder / video.file, max((last for _, last in video.ranges), default=1))
+        _Expected(folder / there[video.name], max((last for _, last in video.ranges), default=1))
         for video in videos
-        if (folder / video.file).is_file()
+        if video.name in there
     ]
-    return present, _missing(v.file for v in videos if not (folder / v.file).is_file())
+    missing = _missing(video.file for video in videos if video.name not in there)
+    return present, missing, tree.left_out
 
 
-def _weizmann(folder: Path) -> tuple[list[_Expected], list[Fault]]:
-    found = weizmann.find_videos(folder)
+def _weizmann(folder: Path) -> _Found:
+    found, left_out = weizmann.find_videos(folder)
+    check_films(
+        folder,
+        {"Weizmann": [(file.relative_to(folder).as_posix(), f"{p}_{a}") for p, a, file in found]},
+    )
     pairs = weizmann.missing_pairs({(person, action) for person, action, _ in found})
-    return [_Expected(file) for _, _, file in found], _missing(f"{pair}.avi" for pair in pairs)
+    missing = _missing(f"{pair}.avi" for pair in pairs)
+    return [_Expected(file) for _, _, file in found], missing, left_out
 
 
-def _video_folder(folder: Path) -> tuple[list[_Expected], list[Fault]]:
-    found = [_Expected(file) for _, file in video_folder.videos_by_class(folder)]
-    if not found:
-        raise UserError(f"No video in {folder}: expected <class>/<video>.")
-    return found, []
+def _video_folder(folder: Path) -> _Found:
+    found = find_classes(folder)
+    parts = {part: [(name, label) for label, name in rows] for part, rows in found.parts.items()}
+    check_films(folder, parts)
+    names = [name for rows in parts.values() for name, _ in rows]
+    if not names:
+        told = summary(found.left_out)
+        raise UserError(f"No video in {folder}: expected <class>/<video>.{told and ' ' + told}")
+    return [_Expected(folder / name) for name in names], [], found.left_out
 
 
-def _listed(listing: Listing) -> tuple[list[_Expected], list[Fault]]:
+def _listed(listing: Listing) -> _Found:
     found = [
         _Expected(
-            videos.root / name, count=frame_folder.check if videos.are_folders else count_frames
+            videos.root / name,
+            count=partial(frame_folder.check, numbering=videos.numbering)
+            if videos.are_folders
+            else count_frames,
         )
         for videos in listing.files.values()
         for name in videos.names
     ]
-    return found, _missing(listing.missing)
+    return found, _missing(listing.missing), listing.left_out
 
 
 def _missing(files: Iterable[str]) -> list[Fault]:
     return [Fault(file, "missing") for file in files]
 
 
-_EXPECTED: dict[str, Callable[[Path], tuple[list[_Expected], list[Fault]]]] = {
+_EXPECTED: dict[str, Callable[[Path], _Found]] = {
     "kth": _kth,
     "weizmann": _weizmann,
     "video_folder": _video_folder,

@@ -1,14 +1,92 @@
-"""Videos that come as a folder of JPEGs, 00001.jpg and on, as Something-Something v1 does."""
+"""Videos that come as a folder of pictures, 00001.jpg and on, as Something-Something v1 does."""
 
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stdcf.data.video.decode import BrokenVideo
-from stdcf.data.video.seek import Choose
+from stdcf.data.video.seek import Choose, Keep, whole
+
+_NAME = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE)
+# TSN's extractor writes optical flow beside the pictures.
+_FLOW = re.compile(r"flow|^[xy]_?$", re.IGNORECASE)
 
 
-def count_frames(folder: Path) -> int:
+@dataclass(frozen=True)
+class Numbering:
+    """How frames are named: prefix, number, ending.
+
+    Attributes:
+        digits: that a number is padded to.
+        first: number of the first frame.
+    """
+
+    prefix: str = ""
+    digits: int = 5
+    ending: str = ".jpg"
+    first: int = 1
+
+    def name(self, index: int) -> str:
+        """File of the frame with this index, counted from 0."""
+        return f"{self.prefix}{self.first + index:0{self.digits}d}{self.ending}"
+
+    def number(self, name: str) -> int | None:
+        """The number in a file's name; None for a file of another name."""
+        match = _NAME.fullmatch(name)
+        if match is None or (match[1], match[3]) != (self.prefix, self.ending):
+            return None
+        number = int(match[2])
+        return number if f"{number:0{self.digits}d}" == match[2] else None
+
+
+# Something-Something v1's own.
+RELEASE = Numbering()
+
+
+def find_numbering(folders: Iterable[Path]) -> Numbering:
+    """How the frames of a set are named: as in most of some of its folders.
+
+    Raises:
+        BrokenVideo: for a folder with two series of frames.
+    """
+    kinds = Counter(kind for folder in folders if (kind := _numbering(folder)) is not None)
+    # Of equally many, the one that begins first: another may lack its beginning.
+    return max(kinds, key=lambda kind: (kinds[kind], -kind.first), default=RELEASE)
+
+
+def _numbering(folder: Path) -> Numbering | None:
+    series: dict[tuple[str, str], list[str]] = {}
+    for name in _names(folder):
+        match = _NAME.fullmatch(name)
+        if match and not _FLOW.search(match[1]) and not name.startswith("."):
+            series.setdefault((match[1], match[3]), []).append(match[2])
+    if not series:
+        return None
+    most = max(map(len, series.values()))
+    longest = [key for key, numbers in series.items() if len(numbers) == most]
+    if len(longest) > 1:
+        names = [f"{prefix}{series[prefix, end][0]}{end}" for prefix, end in longest[:2]]
+        raise BrokenVideo(folder, f"two series of frames, {names[0]} … and {names[1]} …")
+    numbers = series[longest[0]]
+    padded = {len(number) for number in numbers if number[0] == "0" and len(number) > 1}
+    digits = max(padded) if padded else 1
+    return Numbering(longest[0][0], digits, longest[0][1], min(map(int, numbers)))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return []
+
+
+def count_frames(folder: Path, numbering: Numbering = RELEASE) -> int:
     """Frames of a folder, by their names alone.
 
     Raises:
@@ -16,42 +94,52 @@ def count_frames(folder: Path) -> int:
     """
     if not folder.is_dir():
         raise BrokenVideo(folder, "no such folder")
-    numbers = sorted(int(f.stem) for f in folder.glob("*.jpg") if f.stem.isdecimal())
+    names = _names(folder)
+    numbers = sorted({n for n in map(numbering.number, names) if n is not None})
+    numbers = [number for number in numbers if number >= numbering.first]
     if not numbers:
-        raise BrokenVideo(folder, "it holds no frame 00001.jpg")
-    for expected, number in enumerate(numbers, 1):
-        if number != expected:
-            raise BrokenVideo(folder, f"frame {expected:05d}.jpg is missing")
+        pictures = sorted(name for name in names if _NAME.fullmatch(name))
+        seen = f": it holds {pictures[0]}" if pictures else ""
+        raise BrokenVideo(folder, f"no frame {numbering.name(0)}{seen}")
+    for index, number in enumerate(numbers):
+        if number != numbering.first + index:
+            raise BrokenVideo(folder, f"frame {numbering.name(index)} is missing")
     return len(numbers)
 
 
-def read_frames(folder: Path, choose: Choose) -> tuple[list[np.ndarray], np.ndarray]:
+def read_frames(
+    folder: Path, choose: Choose, keep: Keep = whole, numbering: Numbering = RELEASE
+) -> tuple[list[Any], np.ndarray]:
     """Frames of a folder, each read once; see `stdcf.data.video.seek.read_frames`."""
-    chosen = choose(count_frames(folder))
+    chosen = choose(count_frames(folder, numbering))
     wanted, position = np.unique(chosen, return_inverse=True)
-    frames = [_read(folder, index + 1) for index in wanted.tolist()]
-    for index, frame in zip(wanted.tolist(), frames, strict=True):
-        if frame.shape != frames[0].shape:
-            raise BrokenVideo(folder, f"frame {index + 1:05d}.jpg is of another size")
-    return frames, position.reshape(chosen.shape)
+    shape: tuple[int, ...] | None = None
+    found = []
+    for index in wanted.tolist():
+        frame_HWC = _read(folder / numbering.name(index))
+        shape = shape or frame_HWC.shape
+        if frame_HWC.shape != shape:
+            raise BrokenVideo(folder, f"frame {numbering.name(index)} is of another size")
+        found.append(keep(frame_HWC))
+    return found, position.reshape(chosen.shape)
 
 
-def check(folder: Path) -> int:
-    """Frames of a folder whose every JPEG can be read; BrokenVideo names one that cannot."""
-    count = count_frames(folder)
-    for number in range(1, count + 1):
-        _read(folder, number)
+def check(folder: Path, numbering: Numbering = RELEASE) -> int:
+    """Frames of a folder whose every picture can be read; BrokenVideo names one that cannot."""
+    count = count_frames(folder, numbering)
+    for index in range(count):
+        _read(folder / numbering.name(index))
     return count
 
 
-def _read(folder: Path, number: int) -> np.ndarray:
+def _read(file: Path) -> np.ndarray:
     from PIL import Image
 
-    file = folder / f"{number:05d}.jpg"
     try:
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow's own message holds the whole path.
-        how = "no JPEG" if "identify" in str(error) else str(error)
-        raise BrokenVideo(folder, f"frame {file.name}: {how}") from error
+        kind = "JPEG" if file.suffix.lower() in (".jpg", ".jpeg") else "picture"
+        how = f"no {kind}" if "identify" in str(error) else str(error)
+        raise BrokenVideo(file.parent, f"frame {file.name}: {how}") from error

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 
@@ -37,18 +38,22 @@ def test_half_of_the_clips_are_mirrored_and_none_without_flip():
     assert all(left < right for left, right in plain)
 
 
+def seen(crops: Crops, frame_HWC: np.ndarray) -> list[torch.Tensor]:
+    return crops.views(crops.scaled(frame_HWC)[None])
+
+
 def test_scaling_is_pillows_bilinear():
     frame = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     # A short side of 24 from 48: the whole frame halved, with one place for each view.
     crops = Crops(test_crop=24, test_short_side=24, test_crops=3)
     halved = np.asarray(Image.fromarray(frame).resize((32, 24), Image.Resampling.BILINEAR))
-    for view_FCHW, left in zip(crops.views([frame]), (0, 4, 8), strict=True):
+    for view_FCHW, left in zip(seen(crops, frame), (0, 4, 8), strict=True):
         expected = halved[:, left : left + 24].transpose(2, 0, 1)
         assert np.abs(view_FCHW[0].numpy().astype(int) - expected).max() <= 1
 
 
 def test_three_crops_of_256_cover_the_frame_and_are_its_own_pixels():
-    left, middle, right = Crops().views([RAMP])
+    left, middle, right = seen(Crops(), RAMP)
     for view_FCHW, start in ((left, 0), (middle, 42), (right, 84)):
         expected = RAMP[:, start : start + 256].transpose(2, 0, 1)
         assert np.array_equal(view_FCHW[0].numpy(), expected)
@@ -56,7 +61,7 @@ def test_three_crops_of_256_cover_the_frame_and_are_its_own_pixels():
 
 def test_upright_frames_are_cropped_along_their_height():
     upright = np.ascontiguousarray(RAMP.transpose(1, 0, 2))
-    views = Crops().views([upright])
+    views = seen(Crops(), upright)
     assert [int(view[0, 0, 0, 0]) for view in views] == [
         int(upright[top, 0, 0]) for top in (0, 42, 84)
     ]
@@ -65,7 +70,7 @@ def test_upright_frames_are_cropped_along_their_height():
 def test_one_crop_is_the_centre():
     frame = np.zeros((256, 340, 3), np.uint8)
     frame[128, 170] = 255
-    (view,) = Crops(test_crop=224, test_crops=1).views([frame])
+    (view,) = seen(Crops(test_crop=224, test_crops=1), frame)
     assert view.shape == (1, 3, 224, 224)
     assert np.argwhere(view[0, 0].numpy() == 255).tolist() == [[112, 112]]
 

@@ -71,9 +71,9 @@ def test_frames_are_the_middle_of_each_segment_and_each_jpeg_is_read_once(made, 
     read: list[int] = []
     original = frame_folder._read
 
-    def counted(folder, number):
-        read.append(number)
-        return original(folder, number)
+    def counted(file):
+        read.append(int(file.stem))
+        return original(file)
 
     monkeypatch.setattr(frame_folder, "_read", counted)
     data = something.load(1, made / "something_v1", **SMALL, frames=16, test_crops=3)
