@@ -90,7 +90,7 @@ def load(
     }
     if absent:
         options["without"] = list(absent)
-    told += _missing_notes({(who, what) for who, what, *_ in found})
+    told = [*_missing_notes({(who, what) for who, what, *_ in found}), *told]
     told += padding_notes(splits, clip_frames)
     return make_data("weizmann", ACTIONS, splits, options, told)
 

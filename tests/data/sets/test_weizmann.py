@@ -18,11 +18,12 @@ def test_both_forms_of_names_are_taken(tmp_path, make_video):
     assert data.train.plan.frames[:, 0].tolist() == [0, 4] * 3
     assert data.test.plan.frames[:, 0].tolist() == [0, 5] * 3  # every 16, and the last
     assert data.notes[0].startswith("5 of 90 Weizmann videos found (no daria_bend, …)")
+    assert data.notes[1] == "Left out: nobody_run.avi (not named <person>_<action>)."
 
 
 def test_short_videos_are_padded_and_told(tmp_path, make_video):
-    for name in ("lena_run", "eli_run"):
-        make_video(tmp_path / "w" / f"{name}.avi", 10)
+    for seed, name in enumerate(("lena_run", "eli_run")):
+        make_video(tmp_path / "w" / f"{name}.avi", 10, seed=seed)
     data = weizmann.load(tmp_path / "w", size=(12, 16), cache_dir=tmp_path / "c")
     assert data.train.plan.frames.tolist() == [[*range(10), *[9] * 6]]
     assert data.notes[-1].startswith("2 of 2 videos are shorter than 16 frames")
