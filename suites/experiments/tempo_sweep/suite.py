@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
 from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
@@ -45,6 +45,8 @@ SUITE = Suite(
     specs=specs,
     tables=tables,
     figures=figures,
+    options=("rates",),
+    takes=(*TRAINS, "folds", "ranks"),
     # They are Table 1's.
     leaves_out=COMMON_FIGURES,
 )

@@ -14,7 +14,7 @@ from suites.engine.spec import NO_DATA, RunSpec
 TRAINED = {"--seeds", "--epochs", "--cap", "--amp", "--device"}
 TRAINED |= {"--data-option", "--model-option", "--layer-option"}
 # Suites of kth_cnn that leave out one person of Weizmann in turn.
-FOLDS = ("kth_table1", "kth_table2", "kth_tempo", "kth_attention")
+FOLDS = ("kth_table1", "kth_table2", "kth_tempo", "kth_attention", "tempo_sweep")
 FOLDS += ("atoms_ablation", "itsl_ablation")
 # Suite and data set -> what it takes; the first data set of the suite where none is named.
 TAKES: dict[tuple[str, str | None], set[str]] = {

@@ -42,15 +42,17 @@ def runs(name: str, **changes: Any) -> list[RunSpec]:
 def test_full_size_learning_is_table_2s() -> None:
     """So that its weights serve all of these."""
     wanted = {
-        (run.layer, run.seed): run.training_id
-        for run in kth.specs(request(), "0" * 64)
+        (run.layer, run.fold, run.seed): run.training_id
+        for run in kth.specs(request(), "0" * 64, persons=kth.folds(request()))
         if run.mode == "full"
     }
     for name in MODULES:
-        own = {(r.layer, r.seed): r.training_id for r in runs(name) if r.mode == "full"}
+        own = {(r.layer, r.fold, r.seed): r.training_id for r in runs(name) if r.mode == "full"}
         assert own == wanted, name
     dilated = {
-        name: {(r.layer, r.seed): r.training_id for r in runs(name) if r.mode == "dilated_time"}
+        name: {
+            (r.layer, r.fold, r.seed): r.training_id for r in runs(name) if r.mode == "dilated_time"
+        }
         for name in MODULES
     }
     assert dilated["kth_table1"] == dilated["kth_tempo"] == dilated["tempo_sweep"]
