@@ -23,6 +23,8 @@ OPTIONAL = {
     "pylatexenc": "tables as LaTeX",
     "jinja2": "the HTML page",
 }
+# Of kinetics_table3: 64 clips of 3 × 8 × 224 × 224.
+_BATCH_BYTES = 64 * 3 * 8 * 224 * 224
 
 
 @app.command()
@@ -66,6 +68,7 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
     from suites.engine.store.provenance import cpu_name
 
     yield True, "cpu", f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+    yield from _shared_memory()
     try:
         import torch
     except ImportError:
@@ -78,6 +81,21 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
         yield True, "cuda", "none: memory is predicted for CUDA and measured on CPU tensors"
     slurm = shutil.which("sbatch")
     yield True, "slurm", slurm or "no sbatch on this machine"
+
+
+def _shared_memory() -> Iterator[tuple[bool, str, str]]:
+    from stdcf.data.clips import shared_memory
+
+    free = shared_memory.free_bytes()
+    if free is None:
+        return
+    needed = shared_memory.needed_bytes(_BATCH_BYTES, 1)
+    detail = f"{shared_memory.FOLDER}, {free / 2**20:.0f} MiB free"
+    if free < needed:
+        need = shared_memory.remedy(needed)
+        yield False, "shared memory", f"{detail}; a data worker of kinetics_table3 needs {need}"
+    else:
+        yield True, "shared memory", f"{detail}, for batches from data workers"
 
 
 def _folders() -> Iterator[tuple[bool, str, str]]:

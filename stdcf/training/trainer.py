@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stdcf.data.clips.loader import batches
+from stdcf.data.clips.loader import batches, check_shared_memory
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoViews
 from stdcf.errors import UserError
@@ -115,8 +115,9 @@ class Trainer:
         Raises:
             NotFinite: if the loss is NaN or infinite.
             Stopped: if `should_stop` said so; call again to go on.
-            CheckpointError: if the checkpoint is damaged.
+            CheckpointError, UserError: for a damaged checkpoint; for too small a /dev/shm.
         """
+        check_shared_memory((self.data.train, self.data.test), self.batch_size, self.num_workers)
         if self._checkpoint.exists():
             self._load()
         while self.stage_index < len(self.stages):

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ from suites.engine.store.folder import Claimed, RunFolder
 EXIT_CLAIMED = 75
 EXIT_STOPPED = 76
 EXIT_FAILED = 77
+
+_POLL_SECONDS = 1.0
+# For the step at hand and a checkpoint, as long as a runner waits for it.
+_ORPHAN_SECONDS = 60.0
 
 
 def main() -> int:
@@ -188,6 +193,15 @@ def _die_with(parent: int) -> None:
         return
     if os.getppid() != parent:
         sys.exit(EXIT_STOPPED)
+    threading.Thread(target=_outlive, args=(parent,), daemon=True).start()
+
+
+def _outlive(parent: int) -> None:
+    """Ends this process a while after its parent, should it wait for something that never comes."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    time.sleep(_ORPHAN_SECONDS)
+    os._exit(EXIT_STOPPED)
 
 
 if __name__ == "__main__":

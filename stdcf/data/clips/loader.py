@@ -1,14 +1,19 @@
 """Batches of clips in a given order, from any number of worker processes."""
 
+import ctypes
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
+from stdcf.data.clips import shared_memory
 from stdcf.data.clips.clips import Clips
 from stdcf.errors import UserError
 
@@ -18,6 +23,7 @@ Share = Callable[[Sequence[int]], list[int]]
 
 _STALL_SECONDS = 600.0
 _MOST_WORKERS = 16
+_PR_SET_PDEATHSIG = 1
 
 
 def _refuse(name: str, reason: str) -> None:
@@ -37,34 +43,87 @@ def batches(
 
     order: clip indices (default: all, in turn). The batches and their order are the same for any
     number of workers, and torch's global random state is left alone. num_workers: None is one for
-    each core but this process's own if the clips are decoded on the way, else 0. on_broken: told of
-    each video whose clips are missing from a batch, which is smaller then; without it that is a
-    UserError. share: the part of each batch's indices that this process gathers.
+    each core but this process's own if the clips are decoded on the way, fewer where shared memory
+    is short, else 0. on_broken: told of each video whose clips are missing from a batch, which is
+    smaller then; without it that is a UserError, as is too little shared memory. share: the part of
+    each batch's indices that this process gathers.
     """
-    if num_workers is None:
-        cores = len(os.sched_getaffinity(0))
-        num_workers = min(cores - 1, _MOST_WORKERS) if dataset.decodes else 0
     indices = np.arange(len(dataset)) if order is None else np.asarray(order)
     chunks = [
         share(indices[start : start + batch_size].tolist())
         for start in range(0, len(indices), batch_size)
     ]
+    longest = max(map(len, chunks), default=0)
+    num_workers = _workers(dataset, longest, len(chunks), num_workers)
     loader = DataLoader(
         dataset,
         batch_sampler=chunks,
         num_workers=num_workers,
+        prefetch_factor=shared_memory.AHEAD if num_workers else None,
+        worker_init_fn=partial(_end_with, os.getpid()),
         # A worker that hangs (on a network disk, say) ends the run with a row, not never.
         timeout=_STALL_SECONDS if num_workers else 0,
         collate_fn=_as_gathered,
         # Without its own, each epoch would draw a number from the global generator.
         generator=torch.Generator(),
     )
-    for clip_BCTHW, label_B, video_B, *broken in loader:
+    for clip_BCTHW, label_B, video_B, *broken in _said(loader, dataset, longest):
         for name, reason in broken[0] if broken else ():
             on_broken(name, reason)
         yield clip_BCTHW, label_B, video_B
 
 
+def check_shared_memory(
+    datasets: Iterable[Clips], batch_size: int, num_workers: int | None
+) -> None:
+    """Before all work: UserError where /dev/shm is too small for the workers of `batches`.
+
+    batch_size: in clips, of which an item of a dataset gives several if it has `num_views`.
+    """
+    for dataset in datasets:
+        items = max(min(batch_size // getattr(dataset, "num_views", 1), len(dataset)), 1)
+        _workers(dataset, items, -(-len(dataset) // items), num_workers)
+
+
+def _workers(dataset: Clips, clips: int, num_batches: int, num_workers: int | None) -> int:
+    may_lower = num_workers is None
+    if num_workers is None:
+        cores = len(os.sched_getaffinity(0))
+        num_workers = min(cores - 1, _MOST_WORKERS) if dataset.decodes else 0
+    clips *= getattr(dataset, "num_views", 1)
+    batch_bytes = clips * math.prod(dataset.clip_shape)
+    return shared_memory.fitting_workers(batch_bytes, num_batches, num_workers, may_lower=may_lower)
+
+
+def _said(loader: DataLoader, dataset: Clips, clips: int) -> Iterator[Any]:
+    """The batches; shared memory that runs out on the way is said in one line."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        text = str(error).lower()
+        if "shared memory" not in text and "bus error" not in text:
+            raise
+        batch_bytes = clips * getattr(dataset, "num_views", 1) * math.prod(dataset.clip_shape)
+        needed = shared_memory.needed_bytes(batch_bytes, loader.num_workers)
+        free = shared_memory.free_bytes() or 0
+        raise shared_memory.too_little(needed, free, loader.num_workers) from error
+
+
 def _as_gathered(batch: Any) -> Any:
     """`Clips.__getitems__` already made one tensor of each part."""
+    if get_worker_info() is not None:
+        # Here and not by the thread that sends them, whose errors nobody hears.
+        for part in batch:
+            if isinstance(part, Tensor):
+                part.share_memory_()
     return batch
+
+
+def _end_with(parent: int, _: int) -> None:
+    """A worker is killed when its parent ends, whatever it waits for (Linux only)."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)

@@ -70,7 +70,8 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
 
     1: *train*.csv and *validation*.csv (id;label) and, if it is there, *labels*.csv, beside
     folders <id>/00001.jpg … anywhere below; frames may be numbered otherwise, all in one way.
-    2: *train*.json, *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm likewise.
+    2: *train*.json, *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm
+    likewise.
 
     Raises:
         UserError: where an annotation file is missing or is not in its format.
