@@ -32,8 +32,6 @@ def build_fake(model_fn: Callable[[], nn.Module], mode: FakeTensorMode) -> nn.Mo
     try:
         with quiet(), mode:
             model = model_fn()
-    except UserError:
-        raise
     except Exception:
         # Conversions, lazy modules, file readers and whatever reads values need real tensors.
         model = _built_for_real(model_fn)
@@ -99,7 +97,7 @@ def _built_for_real(model_fn: Callable[[], nn.Module]) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=()):
             return model_fn()
-    except (RuntimeError, AssertionError) as error:
+    except Exception as error:
         no_gpu = ("NVIDIA driver", "CUDA GPUs are available", "not compiled with CUDA")
         if not torch.cuda.is_available() and any(words in str(error) for words in no_gpu):
             raise UserError(_NO_GPU) from error
@@ -115,7 +113,7 @@ def _copied(model: nn.Module, tensors: list[Tensor], mode: FakeTensorMode) -> nn
     memo: dict[int, Any] = {}
     for tensor in tensors:
         if id(tensor) not in memo:
-            memo[id(tensor)] = _fake(tensor, mode)
+            memo[id(tensor)] = fake_tensor(tensor, mode)
     try:
         with quiet():
             return copy.deepcopy(model, memo)
@@ -127,7 +125,8 @@ def _copied(model: nn.Module, tensors: list[Tensor], mode: FakeTensorMode) -> nn
         ) from error
 
 
-def _fake(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
+def fake_tensor(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
+    """A fake tensor on the CPU of the same sizes; what is one stays."""
     if isinstance(tensor, FakeTensor) and tensor.device.type == "cpu":
         return tensor
     with torch.no_grad(), mode:

@@ -13,6 +13,7 @@ from stdcf.memory.meter import StepMeter, known_bytes
 from stdcf.memory.predict import device_type
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
+from stdcf.memory.savers.batch import Inputs
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.tracking.allocator_events import allocator_peak
 
@@ -24,7 +25,7 @@ COUNTS = ("tensors", "allocator")
 
 def measure_peak(
     model_fn: Callable[[], nn.Module],
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | int,
     *,
     num_classes: int | None = None,
     loss: str | Loss = "cross_entropy",
@@ -34,6 +35,7 @@ def measure_peak(
     memory_format: str | torch.memory_format | None = None,
     stage: "Stage | None" = None,
     savers: Sequence[str | Saver] = (),
+    inputs: Inputs | None = None,
     count: str = "tensors",
 ) -> MemoryReport:
     """Measures a training step's peak memory; the arguments are `predict_peak`'s.
@@ -64,14 +66,16 @@ def measure_peak(
         before_bytes = torch.cuda.memory_allocated(where)
     elif count == "tensors" and any(saver.compiles for saver in words):
         raise UserError("a compiled model's tensors cannot be counted; count='allocator' can")
-    options = StepOptions(num_classes, loss, optimizer, autocast, memory_format, stage, words)
+    options = StepOptions(
+        num_classes, loss, optimizer, autocast, memory_format, stage, words, inputs
+    )
     step = options.build(model_fn().to(where), input_shape, where)
     step.warm_up()
     if count == "allocator" and not on_cuda:
         report = _by_allocator(step)
     else:
         meter = StepMeter(step.model, step.optimizer, measured_step=0, before_bytes=before_bytes)
-        with meter.step(step.clip_BCTHW, step.target):
+        with meter.step(*step.inputs.args, step.target, **step.inputs.kwargs):
             step()
         assert meter.report is not None
         report = meter.report

@@ -1,6 +1,6 @@
 """Measures, and holds to a cap, the steps of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -8,7 +8,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from stdcf.errors import UserError
 from stdcf.memory.report import MemoryReport
+from stdcf.memory.savers import Saver, learn
+from stdcf.memory.savers.batch import Batch, Inputs
+from stdcf.memory.savers.learning import batch_of
 from stdcf.memory.tracking.lives import attribute_tensors, storages, tensors
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.watch import CapWatch
@@ -34,6 +38,9 @@ class StepMeter:
         measured_step: counted from 0; in the second step the optimiser's state exists.
         before_bytes: what was allocated on the GPU before the model and is not to count.
         watch: that of an earlier meter of the same model, whose leaks count on.
+        inputs: gives (args, kwargs) of the model for what `step` gets, a loader's batch or its
+            size.
+        loss: of the model's output and the batch, for `run`.
 
     Attributes:
         report: of the measured step; None until then.
@@ -48,6 +55,8 @@ class StepMeter:
         measured_step: int = 1,
         before_bytes: int = 0,
         watch: CapWatch | None = None,
+        inputs: Inputs | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self.report: MemoryReport | None = None
         if watch is None and cap_bytes is not None:
@@ -55,19 +64,51 @@ class StepMeter:
         self.watch = watch
         self._model, self._optimizer = model, optimizer
         self._measured_step, self._before_bytes = measured_step, before_bytes
+        self._inputs, self._loss = inputs, loss
         self._step = 0
 
     @contextmanager
-    def step(self, *batch: Any) -> Iterator[None]:
-        """Around one whole training step.
+    def step(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
+        """Around one whole training step; gives (args, kwargs), which `inputs` makes of the batch.
 
         Args:
-            batch: clip and target, or whatever the step gets: tensors in nested lists, tuples,
-                mappings and dataclasses.
+            args, kwargs: clip and target, or whatever the step gets: tensors in nested lists,
+                tuples, mappings and dataclasses. With `inputs` one thing, a batch or its size.
 
         Raises:
             CapExceeded: from within, by the operator that passed the cap.
         """
+        if self._inputs is None:
+            made = (args, kwargs)
+        elif len(args) != 1 or kwargs:
+            raise UserError("a step of a meter with inputs= takes one thing, a batch or its size")
+        else:
+            made = batch_of(args[0], self._inputs).pair
+        # A loader's batch lies beside what was made of it.
+        with self._around(made if self._inputs is None else (made, args)):
+            yield made
+
+    def run(self, batch: Any, savers: Sequence[Saver] = ()) -> None:
+        """One whole training step by `learn`: forward, `loss`, backward, optimiser, gradients None.
+
+        Args:
+            batch: a clip, (args, kwargs), or what `inputs` takes; of a loader's batch `inputs`
+                makes the arguments within the step.
+
+        Raises:
+            UserError: without a `loss`.
+            CapExceeded: by the operator that passed the cap.
+        """
+        if self._loss is None:
+            raise UserError("a step of a meter's own takes its loss=, of the output and the batch")
+        sized = batch_of(batch, self._inputs) if isinstance(batch, int) else batch
+        with self._around(sized.pair if isinstance(sized, Batch) else sized):
+            learn(self._model, sized, None, self._loss, savers, inputs=self._inputs)
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def _around(self, batch: Any) -> Iterator[None]:
         now, self._step = self._step, self._step + 1
         measured = now == self._measured_step
         where = device_of(batch, self._model)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,16 +13,18 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
+from torch.utils._python_dispatch import _disable_current_modes as disable_current_modes
 
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
-from stdcf.memory.building import build_fake, quiet
+from stdcf.memory.building import build_fake, fake_tensor, quiet
 from stdcf.memory.cuda.allocator_settings import AllocatorSettings
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda.cuda_operators import cuda_operators
 from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
+from stdcf.memory.savers.batch import Batch, Inputs
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.tracking.real_outputs import RealOutputs
 from stdcf.memory.tracking.tracker import LifeTracker
@@ -38,7 +41,7 @@ _READS = (
 
 def predict_peak(
     model_fn: Callable[[], nn.Module],
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | int,
     *,
     num_classes: int | None = None,
     loss: str | Loss = "cross_entropy",
@@ -48,6 +51,7 @@ def predict_peak(
     memory_format: str | torch.memory_format | None = None,
     stage: "Stage | None" = None,
     savers: Sequence[str | Saver] = (),
+    inputs: Inputs | None = None,
     workspaces: bool = False,
     alloc_conf: str = "",
 ) -> MemoryReport:
@@ -60,9 +64,9 @@ def predict_peak(
     Args:
         model_fn: builds the model, on fake tensors. Where that fails, as where it converts types,
             loads a file or reads values, it is built once more for real and copied.
-        input_shape: of a full-size batch, [B, C, T, H, W].
+        input_shape: of a full-size batch, [B, C, T, H, W]; with `inputs` the batch's size suffices.
         device: whose operators are modelled, "cuda" or "cpu", not where this runs.
-        num_classes, loss, optimizer, autocast, memory_format, stage: see `StepOptions`.
+        num_classes, loss, optimizer, autocast, memory_format, stage, inputs: see `StepOptions`.
         savers: names or `Saver`s; see `stdcf.memory.savers`.
         workspaces: count what operators allocate within themselves (such as cuDNN's or oneDNN's
             buffers) too. It is learnt by running the largest ones alone, so the device must be
@@ -84,6 +88,7 @@ def predict_peak(
         memory_format=memory_format,
         stage=stage,
         savers=savers,
+        inputs=inputs,
         workspaces=workspaces,
     )
 
@@ -108,7 +113,7 @@ class Predictor:
 
     def peak(
         self,
-        input_shape: Sequence[int],
+        input_shape: Sequence[int] | int,
         *,
         savers: Sequence[str | Saver] = (),
         workspaces: bool = False,
@@ -127,7 +132,10 @@ class Predictor:
             # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
             # size.
             foreach = self._on_cuda or None
-            step = step_options.build(self._model, input_shape, torch.device("cpu"), foreach)
+            batch = self._batch(step_options, input_shape)
+            step = step_options.build(
+                self._model, batch, torch.device("cpu"), foreach, scaler=_FakeScaler()
+            )
             tracker = LifeTracker(
                 step.model,
                 step.optimizer,
@@ -173,6 +181,36 @@ class Predictor:
             )
         return report
 
+    def _batch(self, options: StepOptions, input_shape: Sequence[int] | int) -> Batch:
+        """On fake tensors, made for real first where `inputs` cannot do with fake ones."""
+        try:
+            batch = options.batch(input_shape, torch.device("cpu"))
+        except UserError:
+            raise
+        except Exception:
+            # Files, numpy and values need real tensors.
+            with disable_current_modes(), torch.random.fork_rng(devices=()):
+                batch = options.batch(input_shape, torch.device("cpu"))
+        return batch.map(partial(fake_tensor, mode=self._mode))
+
+
+class _FakeScaler:
+    """A GradScaler whose check for infinities, which reads a value, is left out."""
+
+    def __init__(self) -> None:
+        self._scale: Tensor | None = None
+
+    def scale(self, loss: Tensor) -> Tensor:
+        if self._scale is None:
+            self._scale = torch.full((), 2.0**16, device=loss.device)
+        return loss * self._scale
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.step()
+
+    def update(self) -> None:
+        pass
+
 
 @contextmanager
 def reading_refused() -> Iterator[None]:
@@ -202,8 +240,8 @@ def _listeners(
 def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> None:
     """Tracks the step in which the optimiser's state exists, without a step before it."""
 
-    def make_target(output: Tensor) -> Tensor:
-        made: list[Tensor] = []
+    def make_target(output: Any) -> Any:
+        made: list[Any] = []
         with tracker.unseen("batch", made):
             made.append(step.target_for(output))
         return made[0]

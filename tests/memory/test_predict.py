@@ -199,7 +199,7 @@ def test_reconstruction_and_a_loss_of_ones_own():
         ({"optimizer": "adagrad"}, "adam, adamw, sgd"),
         ({"loss": "hinge"}, "cross_entropy, mse"),
         ({"device": "tpu"}, "cpu or cuda"),
-        ({"autocast": "float16"}, "bfloat16"),
+        ({"autocast": "float8"}, "bfloat16, float16"),
         ({"memory_format": "nhwc"}, "channels_last_3d"),
         ({"savers": ("checkpont",)}, "unknown saver 'checkpont'; there are bf16"),
         ({"num_classes": 7}, "the model gives 6"),
