@@ -86,8 +86,6 @@ def read_lists(folder: Path, test_names: Sequence[str]) -> Lists:
         ]
     if lists.are_paths:
         _name_classes(named, lists)
-    if lists.lacking and "train" not in named:
-        raise UserError(lists.lacking)
     test = next((name for name in test_names if named.get(name)), None)
     if named:
         lists.rows = {"train": named.pop("train", [])}

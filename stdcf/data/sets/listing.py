@@ -16,6 +16,7 @@ from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
 from stdcf.data.sets.tree import LeftOut, summary
 from stdcf.data.sets.tree import notes as left_out_notes
+from stdcf.data.video.frame_folder import RELEASE
 from stdcf.errors import UserError
 
 # Lies in the root of a generated tree, so that it is never taken for film.
@@ -105,8 +106,10 @@ def _checked(kind: type[Model], options: Mapping[str, Any]) -> Model:
 
 
 def _manifest(listing: Listing, options: Mapping[str, Any]) -> str:
+    frames = {v.numbering.name(0) for v in listing.files.values()} - {RELEASE.name(0)}
     content = {
         "format": 1,
+        **({"first_frame": sorted(frames)} if frames else {}),
         "name": listing.name,
         "classes": listing.classes,
         "options": options,

@@ -1,6 +1,7 @@
 """How fast clips come from real files, in CPU time: other work on the machine is left out."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 
 from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import Sampling
-from stdcf.data.clips.streamed import RandomClips, VideoFiles
+from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
+from stdcf.data.video.encode import Codec, write_video
 from stdcf.training.step import Numerics
 
 # Kinetics as it is distributed: 340×256, H.264, about ten seconds.
@@ -71,3 +73,25 @@ def test_normalised_clips_come_at_nine_tenths_of_bare_decodings_rate(real_data, 
     ours = sum(cpu_seconds(lambda p=pair: deliver(*p)) for pair in pairs)
     print(f"{len(pairs) / ours:.1f} clips a second and core, {bare / ours:.2f} of bare decoding's")
     assert bare / ours >= 0.9
+
+
+def test_memory_is_of_a_few_frames_whatever_their_size_and_number(tmp_path, one_thread):
+    """32 frames of 1920×1080 take 190 MiB, kept whole."""
+    write_video(
+        tmp_path / "a.mp4", np.zeros((40, 1080, 1920, 3), np.uint8), Codec("mpeg4", {}), fps=25
+    )
+    videos = VideoFiles(tmp_path, ("a.mp4",), np.zeros(1, np.int64))
+    sampling = Sampling(frames=32, interval=1)
+    for clips in (
+        RandomClips(videos, ("x",), sampling, Crops()),
+        VideoViews(videos, ("x",), sampling, Crops(), 2),
+    ):
+        clips.__getitems__([0])
+        tracemalloc.start()
+        try:
+            *_, broken = clips.__getitems__([0])
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert not broken
+        assert peak_bytes < 3 * 1920 * 1080 * 3
