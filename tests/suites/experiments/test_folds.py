@@ -11,7 +11,7 @@ from suites.experiments.kth_table2.fold_tests import fold_tests
 from suites.experiments.kth_table2.suite import SUITE
 from suites.experiments.rate_sweep.suite import SUITE as SWEEP
 from suites.experiments.rate_sweep.tables import accuracy, chosen
-from suites.experiments.shared.rates import GROUPS, PERSONS, Rate, trials, validations
+from suites.experiments.shared.rates import FOUND, GROUPS, PERSONS, Rate, trials, validations
 from suites.reporting import cells
 
 FULL = {"fold-eli": 0.8, "fold-ira": 0.6, "fold-ido": 0.7, "fold-lena": 0.9}
@@ -128,3 +128,21 @@ def test_the_best_mean_is_chosen_on_a_tie_the_lower_rate() -> None:
     # A run whose loss became NaN has no accuracy and counts as 0.
     lost = [{k: v for k, v in r.items() if k != "recalibrated_accuracy"} for r in rows[4:6]]
     assert chosen([*rows[:4], *lost, *rows[6:]], "A", "regular", "full") == Rate(3e-3)
+
+
+def test_the_rates_are_what_the_shipped_sweep_chooses() -> None:
+    """Those of Table 2 are the best trials of the committed rows, for each group and for all."""
+    import suites
+
+    rows = suites.runs()
+    sweep = rows[(rows.suite == "rate_sweep") & (rows.status == "ok")]
+    assert len(sweep) == 216
+    asked = sweep.assign(
+        group=[options["group"] for options in sweep.options],
+        trains_by=[options["trains_by"] for options in sweep.options],
+    )
+    for group, found in FOUND.items():
+        seen = asked if group == "all" else asked[asked.group == group]
+        for (layer, trains_by), own in seen.groupby(["layer", "trains_by"]):
+            means = own.groupby(["lr", "atom_lr"]).recalibrated_accuracy.mean()
+            assert found[layer][trains_by] == Rate(*means.idxmax()), (group, layer, trains_by)
