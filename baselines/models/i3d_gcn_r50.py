@@ -23,7 +23,9 @@ class I3DGCN(I3D):
     one node. A similarity graph and a space-time graph (front and back) run beside each other, and
     their sum, averaged over the nodes, joins the average of the whole clip before the classifier.
     The paper takes 50 boxes a frame from a region proposal network of its own; here boxes are given
-    or are the tiles of a grid.
+    or are the tiles of a grid, and with the grid it is not the paper's I3D+GCN. No official code is
+    public; each graph layer sums, normalises (LayerNorm) and rectifies, where another's
+    (jd730/STRG) rectifies and sums.
 
     Args:
         conv: as in `I3D`.

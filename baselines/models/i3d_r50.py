@@ -23,9 +23,11 @@ NON_LOCAL = {0: (), 5: (1, 3, 5), 10: (0, 1, 2, 3, 4, 5)}
 class I3D(nn.Module):
     """ResNet-50 with a 5×7×7 stem and one convolution of every other bottleneck inflated.
 
-    For 32 frames: the stem and the pool after it stride in space alone, a 3×1×1 pool halves time
+    For 32 frames: the stem and the pool after it stride in space alone, a 2×1×1 pool halves time
     after the first stage, and the last stage does not stride, so 16×14×14 positions come out of
-    32×224². With `last_stride` 2 it is the Non-local paper's, 16×7×7.
+    32×224² (Wang and Gupta). With `last_stride` 2 it is PySlowFast's I3D, 16×7×7. The Non-local
+    paper's 32-frame network also strides time in the stem and the pool after it (4×7×7); that is
+    not built here.
 
     Args:
         conv: builds what sees space and time: the stem, and with "3x3x3" the inflated bottlenecks'
@@ -64,7 +66,7 @@ class I3D(nn.Module):
         self.bn1 = nn.BatchNorm3d(64)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
-        self.pool2 = nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))
+        self.pool2 = nn.MaxPool3d((2, 1, 1), ceil_mode=True)
         self.non_local = nn.ModuleDict()
         channels = 64
         for i, ((width, _, stride), inflated) in enumerate(

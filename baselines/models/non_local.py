@@ -3,13 +3,17 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_START_STD = 0.01
+
 
 class NonLocalBlock(nn.Module):
     """Adds to each position what all positions of the clip hold, weighted by likeness.
 
-    The embedded Gaussian form with half the channels inside, keys and values pooled over 2×2 pixels
-    (the paper's subsampling), and a BatchNorm at the end that starts at 0, so that a pretrained
-    network starts as it was.
+    The embedded Gaussian form, softmax(q kᵀ/√d) v, with half the channels inside (d), keys and
+    values pooled over 2×2 pixels (the paper's subsampling), and a BatchNorm at the end that starts
+    at 0, so that a pretrained network starts as it was. The convolutions start from N(0, 0.01) with
+    biases of 0. The division by √d, which the paper's text lacks, and the start are those of the
+    authors' code; at odd sizes theirs leaves out the last row or column, which is pooled here.
     """
 
     def __init__(self, channels: int) -> None:
@@ -20,6 +24,9 @@ class NonLocalBlock(nn.Module):
         self.value = nn.Conv3d(channels, inner, 1)
         self.out = nn.Conv3d(inner, channels, 1)
         self.bn = nn.BatchNorm3d(channels)
+        for conv in (self.query, self.key, self.value, self.out):
+            nn.init.normal_(conv.weight, std=_START_STD)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.bn.weight)
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
@@ -29,7 +36,7 @@ class NonLocalBlock(nn.Module):
             embed.flatten(2).transpose(1, 2)
             for embed in (self.query(x_BCTHW), self.key(pooled), self.value(pooled))
         )
-        # softmax(q kᵀ) v, and without the division by √d that this would do by itself.
-        seen_BXC = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        # Divides by √d by itself.
+        seen_BXC = F.scaled_dot_product_attention(query, key, value)
         seen = seen_BXC.transpose(1, 2).unflatten(2, x_BCTHW.shape[2:])
         return x_BCTHW + self.bn(self.out(seen))

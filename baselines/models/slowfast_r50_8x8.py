@@ -57,8 +57,10 @@ class SlowFast(nn.Module):
     Slow: 3×1×1 in the bottlenecks' first convolutions in the last two stages. Fast: in all stages,
     and a 5×7×7 stem. After the pool and the first three stages the fast pathway's features, strided
     in time by a convolution, join the slow one's channels. The layout is the paper's Table 1 with
-    T=8, τ=8, α=4, β=1/8; the lateral kernel of 7 frames is its authors' setting for 8×8. Trained
-    from scratch in the paper, so no ImageNet weights.
+    T=8, τ=8, α=4, β=1/8; the lateral kernel of 7 frames is its authors' setting for 8×8. The slow
+    pathway's frames are 0, 4, …, 28 of 32, evenly τ apart as in the paper; the authors' code takes
+    0, 4, 8, 13, 17, 22, 26, 31 (`linspace(0, 31, 8)`, cut to whole numbers). Trained from scratch
+    in the paper, so no ImageNet weights.
 
     Args:
         conv: builds what sees space and time: the fast pathway's stem.

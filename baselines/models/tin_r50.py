@@ -1,6 +1,5 @@
 """Temporal interlacing network (Shao, Qian and Liu, AAAI 2020) on ResNet-50."""
 
-import math
 from functools import partial
 
 import torch
@@ -13,29 +12,32 @@ from stdcf.models.inflate import Pretrained
 
 # Learned offsets a module; each moves one group of channels on and another back.
 _OFFSETS = 2
+# Offsets lie within ±_RANGE/2 frames at any number of frames, as in the authors' code.
+_RANGE = 4.0
+# Of the last linear layer's bias at first; theirs. The sigmoid of it is 0.625, half a frame.
+_START = 0.5108
 
 
 class OffsetNet(nn.Module):
-    """How many frames each group of channels moves, within ±T/2, from the clip itself.
+    """How many frames each group of channels moves, within ±2, from the clip itself.
 
-    A temporal convolution to one channel, two linear layers over time, a sigmoid scaled to
-    (−T/2, T/2). At the start of training offsets are about one frame, where TSM's stay.
+    A temporal convolution to one channel, two linear layers over time, and 4·(sigmoid − ½) as in
+    the authors' code, whatever the number of frames; the paper's text scales by T. At the start of
+    training offsets are near half a frame.
     """
 
     def __init__(self, channels: int, num_frames: int) -> None:
         super().__init__()
-        self.num_frames = num_frames
         self.conv = nn.Conv1d(channels, 1, 3, padding=1)
         self.fc1 = nn.Linear(num_frames, num_frames)
         self.relu = nn.ReLU()
         self.fc2 = nn.Linear(num_frames, _OFFSETS)
-        start = 0.5 + min(1.0, num_frames / 4) / num_frames
-        nn.init.constant_(self.fc2.bias, math.log(start / (1 - start)))
+        nn.init.constant_(self.fc2.bias, _START)
 
     def forward(self, descriptor_BCT: Tensor) -> Tensor:
         """[B, C, T] -> [B, 2·_OFFSETS], the second half the first one's negative."""
         hidden = self.relu(self.fc1(self.conv(descriptor_BCT).squeeze(1)))
-        offsets = self.num_frames * (torch.sigmoid(self.fc2(hidden)) - 0.5)
+        offsets = _RANGE * (torch.sigmoid(self.fc2(hidden)) - 0.5)
         return torch.cat([offsets, -offsets], 1)
 
 
@@ -54,8 +56,9 @@ class WeightNet(nn.Module):
 
 
 def interlace(x_BTCHW: Tensor, offsets_BG: Tensor, weights_BGT: Tensor) -> Tensor:
-    """Frame t of group g becomes weight[g, t] times the clip at time t + offset[g].
+    """Frame t of group g becomes weight[g, t] times the clip at time t − offset[g].
 
+    So a frame moves on by its group's offset, as in the authors' code (out[t + shift] = in[t]).
     Between frames it is interpolated linearly, and outside of the clip 0.
 
     Args:
@@ -65,7 +68,8 @@ def interlace(x_BTCHW: Tensor, offsets_BG: Tensor, weights_BGT: Tensor) -> Tenso
     groups = offsets_BG.shape[1]
     time_T = torch.arange(frames, device=x_BTCHW.device)
     # Linear interpolation as a matrix: what frame s counts for at time t.
-    distance_BGTS = offsets_BG[..., None, None].float() + time_T[:, None] - time_T
+    offsets_BG = offsets_BG.to(torch.promote_types(offsets_BG.dtype, torch.float32))
+    distance_BGTS = time_T[:, None] - time_T - offsets_BG[..., None, None]
     mixing_BGTS = (1 - distance_BGTS.abs()).clamp_min(0) * weights_BGT[..., None]
     x_BGTX = x_BTCHW.unflatten(2, (groups, -1)).transpose(1, 2).flatten(3)
     y_BGTX = mixing_BGTS.to(x_BGTX.dtype) @ x_BGTX
@@ -95,8 +99,9 @@ class TIN(nn.Module):
 
     Groups of channels move in time by offsets that a small network reads off the clip, half of them
     on and half of them back, and each frame of them is weighted (the paper's §3); scores are
-    averaged over the frames. Range and start of the offsets, the quarter and the pairs follow the
-    authors' published settings.
+    averaged over the frames. Range, start and sign of the offsets, the quarter and the pairs are
+    those of the authors' code, and `baselines.models.published.load_published` takes its
+    checkpoints. Their dropout is 0.8.
 
     Args:
         num_frames: of every clip; the offsets' linear layers run over time.

@@ -54,6 +54,8 @@ class TRN(nn.Module):
     Each scale has a perceptron of 256 hidden units and sees at most three choices of frames; the
     scores of all scales are summed. The layout is the authors' code's (their text gives the
     perceptron one layer more), on ResNet-50 in place of their BN-Inception, as in TSM's comparison.
+    In evaluation their code draws the choices of frames anew, here they are fixed; their dropout is
+    0.8.
 
     Args:
         num_frames: of every clip.

@@ -60,7 +60,7 @@ def test_the_shift_is_in_each_residual_branch_and_leaves_the_shortcut() -> None:
 
 
 def interlaced(x: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Between the frames on both sides of t + offset, in proportion; outside of the clip 0."""
+    """The authors' kernel: out[t + shift] = in[t] at both whole shifts around, in proportion."""
     batch, frames, channels = x.shape[:3]
     groups = offsets.shape[1]
     y = torch.zeros_like(x)
@@ -68,11 +68,12 @@ def interlaced(x: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
         for c in range(channels):
             g = c // (channels // groups)
             for t in range(frames):
-                place = t + float(offsets[b, g])
-                low = math.floor(place)
-                for source, share in ((low, low + 1 - place), (low + 1, place - low)):
-                    if 0 <= source < frames:
-                        y[b, t, c] += share * x[b, source, c]
+                shift = float(offsets[b, g])
+                low = math.floor(shift)
+                for whole, share in ((low, low + 1 - shift), (low + 1, shift - low)):
+                    if 0 <= t + whole < frames:
+                        y[b, t + whole, c] += share * x[b, t, c]
+            for t in range(frames):
                 y[b, t, c] *= weights[b, g, t]
     return y
 
@@ -94,8 +95,9 @@ def test_interlace_learns_where_to_look() -> None:
     offset = torch.tensor([[0.5]], requires_grad=True)
     y = interlace(x, offset, torch.ones(1, 1, 4))
     (grad,) = torch.autograd.grad(y[0, 1], offset)
-    assert y[0, 1].item() == pytest.approx(2.5)
-    assert grad.item() == pytest.approx(4.0 - 1.0)
+    # Halfway between frames 0 and 1; moved on by more it comes nearer to frame 0.
+    assert y[0, 1].item() == pytest.approx(0.5)
+    assert grad.item() == pytest.approx(0.0 - 1.0)
 
 
 def test_the_module_interlaces_a_quarter_with_what_its_networks_say() -> None:
@@ -120,15 +122,21 @@ def test_offsets_and_weights_stay_in_range_and_mirror(frames: int) -> None:
     assert weights.shape == (100, 4, frames)
     assert torch.equal(offsets[:, :2], -offsets[:, 2:])
     assert torch.equal(weights[:, :2], weights[:, 2:])
-    assert offsets.abs().max() <= frames / 2
-    assert offsets.std() > 0
+    # 4·(sigmoid − ½), at any number of frames.
+    assert 1 < offsets.abs().max() <= 2
+    hidden = offset_net.conv(descriptor).squeeze(1)
+    logits = offset_net.fc2(offset_net.fc1(hidden).relu())
+    torch.testing.assert_close(offsets[:, :2], 4 / (1 + (-logits).exp()) - 2)
     assert weights.min() >= 0
     assert 1.5 < weights.max() <= 2
 
 
-def test_training_starts_at_about_tsms_shift() -> None:
-    offset_net = OffsetNet(8, 8)
+@pytest.mark.parametrize("frames", [1, 4, 8, 16])
+def test_training_starts_near_half_a_frame(frames: int) -> None:
+    offset_net = OffsetNet(8, frames)
+    assert offset_net.fc2.bias.tolist() == pytest.approx([0.5108, 0.5108])
     nn.init.zeros_(offset_net.fc2.weight)
-    offsets = offset_net(torch.randn(1, 8, 8))
-    torch.testing.assert_close(offsets, torch.tensor([[1.0, 1.0, -1.0, -1.0]]))
+    offsets = offset_net(torch.randn(1, 8, frames))
+    expected = torch.tensor([[0.5, 0.5, -0.5, -0.5]])
+    torch.testing.assert_close(offsets, expected, rtol=0, atol=1e-4)
     assert WeightNet(8)(torch.zeros(1, 8, 8)).eq(1).all()

@@ -1,5 +1,7 @@
 """I3D's layout, its non-local blocks, and the region graphs on it."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -64,13 +66,37 @@ def test_non_local_block_position_by_position() -> None:
     others = pooled.flatten(2)[0].T
     for t, h, w in ((0, 0, 0), (1, 3, 5), (0, 2, 4)):
         query = linear(block.query, x[0, :, t, h, w])
-        affinity = torch.stack([(query * linear(block.key, other)).sum() for other in others])
+        dots = torch.stack([(query * linear(block.key, other)).sum() for other in others])
+        affinity = dots / math.sqrt(3)  # of the 3 channels inside
         share = affinity.exp() / affinity.exp().sum()
         seen = sum(s * linear(block.value, other) for s, other in zip(share, others, strict=True))
         out = linear(block.out, seen)
         norm = (out - block.bn.running_mean) / (block.bn.running_var + block.bn.eps).sqrt()
         expected = x[0, :, t, h, w] + norm * block.bn.weight + block.bn.bias
         torch.testing.assert_close(block(x)[0, :, t, h, w], expected)
+
+
+def test_a_non_local_blocks_convolutions_start_from_a_normal_distribution() -> None:
+    torch.manual_seed(0)
+    block = NonLocalBlock(256)
+    for conv in (block.query, block.key, block.value, block.out):
+        number = conv.weight.numel()
+        # Within 5 standard errors of N(0, 0.01).
+        assert conv.weight.mean().item() == pytest.approx(0, abs=5 * 0.01 / math.sqrt(number))
+        assert conv.weight.std().item() == pytest.approx(0.01, rel=5 / math.sqrt(2 * number))
+        assert conv.weight.abs().max() > 0.03
+        assert not conv.bias.any()
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(1, [0]), (4, [1, 3]), (5, [1, 3, 4])])
+def test_the_second_pool_is_over_pairs_of_frames(frames: int, expected: list[int]) -> None:
+    with torch.device("meta"):
+        pool = I3D().pool2
+    x = torch.arange(frames).float().view(1, 1, frames, 1, 1).expand(1, 1, frames, 2, 2)
+    assert pool(x)[0, 0, :, 0, 0].tolist() == expected
+    assert pool(x).shape[3:] == (2, 2)
+    # Falling values tell pairs from windows of three frames.
+    assert pool(-x)[0, 0, :, 1, 1].tolist() == [-2.0 * i for i in range(len(expected))]
 
 
 def test_a_new_non_local_block_changes_nothing() -> None:

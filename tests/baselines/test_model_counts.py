@@ -133,6 +133,21 @@ def test_r2plus1d_has_as_many_parameters_as_the_3d_network_it_factors() -> None:
     assert parameters(factored) == pytest.approx(parameters(whole), rel=0.005)
 
 
+def test_r2plus1d_without_the_pool_after_its_stem() -> None:
+    model = on_meta("r2plus1d_34")
+    assert isinstance(model.stem[-1], nn.MaxPool3d)
+    model.stem = model.stem[:-1]
+    assert gmacs(model, 8, 256, 256) == pytest.approx(200.7, abs=0.05)
+
+
+@pytest.mark.parametrize("layer", [None, "regular", "stdcf"])
+def test_r2plus1ds_batchnorms_add_a_thousandth(layer: str | None) -> None:
+    norms = [m for m in on_meta("r2plus1d_34", layer=layer).modules() if hasattr(m, "running_var")]
+    assert {norm.eps for norm in norms} == {1e-3}
+    # With two factors a convolution there is one more norm in each of 33.
+    assert len(norms) == 1 + 2 * 16 + 3 + (33 if layer is None else 0)
+
+
 def test_every_model_is_in_the_catalog() -> None:
     assert sorted(MODELS) == sorted(
         [

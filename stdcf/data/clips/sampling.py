@@ -31,10 +31,14 @@ class Sampling(BaseModel):
     def views(self, num_frames: int, clips: int) -> np.ndarray:
         """Frame indices [clips, T] of test clips evenly spread over the video.
 
-        One dense clip is the middle one; one clip of segments takes each segment's middle frame.
+        One dense clip is the middle one; one clip of segments takes each segment's middle frame,
+        two its middle and its first (TSM's twice-sample), and more evenly spaced ones from its
+        first frame on.
         """
         if self.method == "segments":
-            offsets = (np.arange(clips) + 0.5) / clips
+            # Of a segment; the middle first, where there is one among them.
+            offsets = (np.arange(clips) + clips // 2) % clips / clips if clips > 1 else [0.5]
+            offsets = np.asarray(offsets)
             places = (np.arange(self.frames) + offsets[:, None]) * num_frames / self.frames
             return _inside(places, num_frames)
         last = self._last_start(num_frames)

@@ -78,9 +78,19 @@ def test_each_frame_of_a_segment_is_drawn():
 def test_segments_are_tested_in_their_middle():
     # TSN's test clip: of 8 segments of 5 frames the third of each.
     assert Sampling(method="segments").views(40, 1)[0].tolist() == [2 + 5 * i for i in range(8)]
-    # Two clips take a quarter and three quarters of each segment of 8.
-    twice = Sampling(method="segments").views(64, 2)
-    assert twice[:, 0].tolist() == [2, 6]
+
+
+@pytest.mark.parametrize("num_frames", [8, 30, 40, 61, 300])
+def test_two_clips_of_segments_are_tsms_twice_sample(num_frames):
+    # ops/dataset.py of mit-han-lab/temporal-shift-module, counted from 0.
+    tick = num_frames / 8
+    middle = [int(tick / 2.0 + tick * x) for x in range(8)]
+    first = [int(tick * x) for x in range(8)]
+    assert Sampling(method="segments").views(num_frames, 2).tolist() == [middle, first]
+
+
+def test_more_clips_of_segments_are_evenly_spaced():
+    assert sorted(Sampling(method="segments").views(64, 4)[:, 0].tolist()) == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize(
