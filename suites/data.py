@@ -61,6 +61,22 @@ CARDS = {
         "developer.qualcomm.com/software/ai-datasets; a small generated tree: "
         "python -m suites.data generate something_v2",
     ),
+    "jhmdb": Card(
+        "21 actions, 928 clips of 15 to 40 frames",
+        "<class>/<clip>.avi beside splits/<class>_test_split1.txt, or beside split1_train.txt and "
+        "split1_test.txt",
+        "its authors' page: jhmdb.is.tue.mpg.de",
+    ),
+    "ucf101": Card(
+        "101 actions, 13,320 clips (7 GB)",
+        "UCF-101/<class>/<clip>.avi beside ucfTrainTestlist/trainlist01.txt and testlist01.txt",
+        "its authors' page: www.crcv.ucf.edu/data/UCF101.php",
+    ),
+    "hmdb51": Card(
+        "51 actions, 6,766 clips (2 GB)",
+        "<class>/<clip>.avi beside testTrainMulti_7030_splits/<class>_test_split1.txt",
+        "its authors' page: serre-lab.clps.brown.edu",
+    ),
     "video_folder": Card(
         "videos of your own",
         "<class>/<video>, or train/<class>/<video> beside test/<class>/<video> (val, valid …)",

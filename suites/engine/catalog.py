@@ -14,6 +14,7 @@ from stdcf.data.frames.cache import Progress
 from stdcf.data.sets import (
     kinetics,
     kth,
+    official_splits,
     something,
     synthetic_actions,
     tr_mnist,
@@ -43,6 +44,7 @@ DATASETS: dict[str, Callable[..., VideoData]] = {
     "kinetics400": kinetics.load,
     "something_v1": partial(something.load, 1),
     "something_v2": partial(something.load, 2),
+    **{name: partial(official_splits.load, name) for name in official_splits.FORMS},
     "video_folder": video_folder.load,
     "synthetic_actions": synthetic_actions.load,
     "tr_mnist": tr_mnist.load,

@@ -8,6 +8,7 @@ from stdcf.data.clips.splits import VideoData, check_options
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.class_folders import ClassFolders, LabelledNames, Layout, find_classes
 from stdcf.data.sets.films import film
+from stdcf.data.sets.official_splits import set_beside
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import notes, summary
 from stdcf.data.sets.whole_videos import decoded_clips
@@ -52,6 +53,9 @@ def load(
     classes = tuple(sorted({label for part in parts.values() for label, _ in part}))
     _check(found, parts, classes)
     told = notes(found.left_out)
+    official = set_beside(folder)
+    if official:
+        told.append(f"Split at random: {_use(official)}.")
     untested = sorted(set(classes) - {label for label, _ in parts["test"]})
     if untested:
         told.insert(0, f"No test video of {', '.join(untested)}.")
@@ -94,6 +98,10 @@ def _drawn(videos: LabelledNames, test_fraction: float, seed: int) -> dict[str, 
     return parts
 
 
+def _use(official: str) -> str:
+    return f"{official}'s official lists are here, which --dataset {official} goes by"
+
+
 def _parts(name: str) -> list[str]:
     return name.split("/")
 
@@ -105,6 +113,9 @@ def _draw(seed: int, name: str) -> bytes:
 def _check(found: ClassFolders, parts: Mapping[str, LabelledNames], classes: Sequence[str]) -> None:
     folder, left_out = found.root, summary(found.left_out)
     told = f" {left_out}" if left_out else ""
+    official = set_beside(folder)
+    if official and len(classes) < 2:
+        raise UserError(f"{folder} holds no folders of classes, but {_use(official)}.")
     if not classes:
         raise UserError(
             f"No video in {folder}: expected <class>/<video>.mp4 (or avi, mov, …).{told}"

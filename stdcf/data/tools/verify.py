@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets import kinetics, kth_sequences, something, weizmann
+from stdcf.data.sets import kinetics, kth_sequences, official_splits, something, weizmann
 from stdcf.data.sets.class_folders import find_classes
 from stdcf.data.sets.listing import Listing
 from stdcf.data.sets.roots import data_root
@@ -133,6 +133,13 @@ def _video_folder(folder: Path) -> _Found:
     return [_Expected(folder / name) for name in names], [], found.left_out
 
 
+def _official(name: str, folder: Path) -> _Found:
+    """Of split 1, whose two parts are nearly all clips."""
+    found = official_splits.find(name, folder)
+    names = [file for rows in found.parts.values() for _, file in rows]
+    return [_Expected(folder / file) for file in names], _missing(found.missing), found.left_out
+
+
 def _listed(listing: Listing) -> _Found:
     found = [
         _Expected(
@@ -155,6 +162,7 @@ _EXPECTED: dict[str, Callable[[Path], _Found]] = {
     "kth": _kth,
     "weizmann": _weizmann,
     "video_folder": _video_folder,
+    **{name: partial(_official, name) for name in official_splits.FORMS},
     "kinetics400": lambda folder: _listed(kinetics.find(folder)),
     "something_v1": lambda folder: _listed(something.find(1, folder)),
     "something_v2": lambda folder: _listed(something.find(2, folder)),

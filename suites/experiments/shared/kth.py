@@ -53,7 +53,10 @@ PROFILES = {
 }
 
 
-DATASETS = ("synthetic_actions", "kth", "weizmann", "video_folder")
+DATASETS = (
+    *("synthetic_actions", "kth", "weizmann", "jhmdb", "ucf101", "hmdb51"),
+    "video_folder",
+)
 
 
 def dataset_options(request: Request) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from suites.engine.imported_model import is_import_path, source_digest
 from suites.engine.request import beta_gamma, clip_size
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite
+from suites.experiments.shared.kth import DATASETS
 
 # The defaults; the paper's KTH setting, cut short.
 DEFAULTS: dict[str, Any] = {
@@ -32,7 +33,6 @@ DEFAULTS: dict[str, Any] = {
 }
 EPOCHS = 5
 MODES = ("full", "itsl")
-DATASETS = ("synthetic_actions", "kth", "weizmann", "video_folder")
 
 
 def dataset_options(request: Request) -> dict[str, Any]:
