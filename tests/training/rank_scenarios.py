@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from stdcf import STDCFConv3d
-from stdcf.data.clips.clips import ClipDataset, plan_runs
+from stdcf.data.clips.clips import ClipDataset, Clips, plan_runs
 from stdcf.data.clips.splits import VideoData
 from stdcf.models import create_model
 from stdcf.stages.stage import Stage, full_size, itsl
@@ -169,10 +168,10 @@ def test_clips(ranks: Ranks) -> dict[str, Any]:
     return found
 
 
-class Views(Dataset):
+class Views(Clips):
     """Two clips of each video as its views; video 3 cannot be decoded."""
 
-    num_views, decodes, broken = 2, False, 3
+    num_views, broken = 2, 3
 
     def __init__(self, clips: Noted) -> None:
         self.clips, self.asked = clips, list[int]()
@@ -180,6 +179,10 @@ class Views(Dataset):
 
     def __len__(self) -> int:
         return len(self.video_names)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        return self.clips.clip_shape
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         self.asked += list(indices)

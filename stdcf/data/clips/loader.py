@@ -81,7 +81,7 @@ def check_shared_memory(
     batch_size: in clips, of which an item of a dataset gives several if it has `num_views`.
     """
     for dataset in datasets:
-        items = max(min(batch_size // getattr(dataset, "num_views", 1), len(dataset)), 1)
+        items = max(min(batch_size // _views(dataset), len(dataset)), 1)
         _workers(dataset, items, -(-len(dataset) // items), num_workers)
 
 
@@ -90,9 +90,19 @@ def _workers(dataset: Clips, clips: int, num_batches: int, num_workers: int | No
     if num_workers is None:
         cores = len(os.sched_getaffinity(0))
         num_workers = min(cores - 1, _MOST_WORKERS) if dataset.decodes else 0
-    clips *= getattr(dataset, "num_views", 1)
-    batch_bytes = clips * math.prod(dataset.clip_shape)
+    # Without workers no shared memory is needed, and nothing is asked of the data set.
+    batch_bytes = _batch_bytes(dataset, clips) if num_workers else 0
     return shared_memory.fitting_workers(batch_bytes, num_batches, num_workers, may_lower=may_lower)
+
+
+def _batch_bytes(dataset: Clips, items: int) -> int:
+    """Of a batch's clips; 0 if the data set, which is not of `Clips` then, gives no clip_shape."""
+    shape = getattr(dataset, "clip_shape", (0,))
+    return items * _views(dataset) * math.prod(shape)
+
+
+def _views(dataset: Clips) -> int:
+    return getattr(dataset, "num_views", 1)
 
 
 def _said(loader: DataLoader, dataset: Clips, clips: int) -> Iterator[Any]:
@@ -103,8 +113,7 @@ def _said(loader: DataLoader, dataset: Clips, clips: int) -> Iterator[Any]:
         text = str(error).lower()
         if "shared memory" not in text and "bus error" not in text:
             raise
-        batch_bytes = clips * getattr(dataset, "num_views", 1) * math.prod(dataset.clip_shape)
-        needed = shared_memory.needed_bytes(batch_bytes, loader.num_workers)
+        needed = shared_memory.needed_bytes(_batch_bytes(dataset, clips), loader.num_workers)
         free = shared_memory.free_bytes() or 0
         raise shared_memory.too_little(needed, free, loader.num_workers) from error
 

@@ -57,7 +57,7 @@ def too_little(needed: int, free: int, num_workers: int) -> UserError:
 
 def remedy(needed: int) -> str:
     """The need, and how to have it."""
-    gib = -(-2 * needed // 2**30)
+    gib = max(-(-2 * needed // 2**30), 1)
     return (
         f"{needed / _MIB:.0f} MiB: give the container more shared memory (docker run "
         f"--shm-size={gib}g), or take smaller batches."

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import Dataset
 
 from stdcf.data.clips import loader, shared_memory
 from stdcf.data.clips.clips import ClipDataset, plan_runs
@@ -43,6 +45,26 @@ def test_too_little_is_said_before_the_first_batch(monkeypatch: pytest.MonkeyPat
     check_shared_memory([data], 4, 0)
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: None)
     check_shared_memory([data], 4, 2)
+
+
+class Bare(Dataset):
+    """What `batches` needs of a data set, and no more."""
+
+    decodes = False
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitems__(self, indices):
+        return (torch.zeros(len(indices), 1), *torch.tensor([indices, indices]))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("num_workers", [None, 0, 1])
+def test_a_data_set_without_clip_shape_is_read(num_workers: int | None) -> None:
+    check_shared_memory([Bare()], 4, num_workers)
+    found = [video_B.tolist() for _, _, video_B in batches(Bare(), 4, num_workers=num_workers)]
+    assert found == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_workers_of_our_own_choice_become_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
