@@ -138,7 +138,8 @@ def test_a_dry_run_says_what_is_done(call: Any, small_suite_here: Any, undisturb
 
 def test_the_plan_is_the_papers() -> None:
     """§3.1: 40 epochs and E=3 stages of 40; ITSL's computation is 2.25 times full size's."""
-    specs = kth.specs(Request(profile="paper", dataset="kth"), "0" * 64)
+    request = Request(profile="paper", dataset="kth", options={"rates": "paper"})
+    specs = kth.specs(request, "0" * 64)
     assert len(specs) == 3 * 4 * 3
     assert len({spec.run_id for spec in specs}) == len(specs)
     # The paper's rows first, seed by seed.
