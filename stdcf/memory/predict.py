@@ -269,7 +269,7 @@ def predict_stages(
     known: dict[tuple[Any, ...], MemoryReport] = {}
     reports = {}
     for stage in stages:
-        key = (stage.clip_shape(input_shape), stage.dilation, stage.trains)
+        key = (stage.clip_shape(input_shape), stage.dilation, stage.trains, stage.frozen_norm)
         if key not in known:
             known[key] = predictor.peak(input_shape, stage=stage, **options)
         reports[stage.name] = replace(known[key], stage=stage.name)

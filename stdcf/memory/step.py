@@ -136,9 +136,10 @@ class StepOptions:
             batch = batch.map(lambda clip: clip.to(dtype))
         model.train()
         if self.stage is not None:
-            from stdcf.stages.apply import apply_stage
+            from stdcf.stages.apply import apply_stage, set_training
 
             apply_stage(model, self.stage)
+            set_training(model, self.stage)
         if layout is torch.channels_last_3d:
             from stdcf.stages.apply import to_channels_last
 

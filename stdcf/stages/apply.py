@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stdcf.layers import set_dilation
 from stdcf.layers.parts import layers_with_parts
@@ -17,6 +18,22 @@ def apply_stage(model: nn.Module, stage: Stage) -> None:
         for part, parameters in parts.items():
             for parameter in parameters:
                 parameter.requires_grad_(part in stage.trains)
+    for norm in _frozen_norms(model, stage):
+        norm.requires_grad_(False)
+
+
+def set_training(model: nn.Module, stage: Stage) -> None:
+    """Training mode, in which the BatchNorm layers that the stage freezes stay in evaluation."""
+    model.train()
+    for norm in _frozen_norms(model, stage):
+        norm.eval()
+
+
+def _frozen_norms(model: nn.Module, stage: Stage) -> list[nn.Module]:
+    if stage.frozen_norm == "none":
+        return []
+    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    return norms[1 if stage.frozen_norm == "but_first" else 0 :]
 
 
 def to_channels_last(model: nn.Module) -> nn.Module:

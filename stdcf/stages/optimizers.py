@@ -25,9 +25,15 @@ def make_optimizer(model: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """
     decay = DEFAULT_DECAY[stage.optimizer] if stage.weight_decay is None else stage.weight_decay
     groups = param_groups(
-        model, stage.lr, atom_lr=stage.atom_lr, weight_decay=decay, no_decay=stage.no_decay
+        model,
+        stage.lr,
+        atom_lr=stage.atom_lr,
+        bias_lr=stage.bias_lr,
+        head_lr=stage.head_lr,
+        weight_decay=decay,
+        no_decay=stage.no_decay,
     )
-    return OPTIMIZERS[stage.optimizer](groups)
+    return OPTIMIZERS[stage.optimizer](groups, **({"nesterov": True} if stage.nesterov else {}))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -35,3 +41,11 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         # Checkpoints from before there were shares have none.
         group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def take_step(model: nn.Module, optimizer: torch.optim.Optimizer, stage: Stage) -> None:
+    """The stage's step on the parameters' gradients, which are None then."""
+    if stage.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

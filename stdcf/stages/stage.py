@@ -19,6 +19,7 @@ from stdcf.frozen import Frozen
 Part = Literal["spatial", "temporal", "joint"]
 ALL_PARTS: tuple[Part, ...] = ("spatial", "temporal", "joint")
 Dilation = tuple[PositiveInt, PositiveInt]
+FrozenNorm = Literal["none", "but_first", "all"]
 
 
 class Stage(Frozen):
@@ -34,14 +35,25 @@ class Stage(Frozen):
             normalisation and the classifier are in no part and always learn.
         epochs: passes over the training clips.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        nesterov: Nesterov's momentum ("sgd" alone).
         weight_decay: the optimiser's; None is its own default (0.01 for "adamw", else 0).
         no_decay: what is not decayed, of "bias", "norm" and "atoms".
+        clip_norm: the norm to which the gradient of all parameters together is cut.
         fresh_optimizer: start with empty optimiser state; False goes on with the last stage's.
         lr: learning rate of the first epoch.
-        atom_lr: factor of the rate for spatial and temporal atoms; see `stdcf.param_groups`.
+        atom_lr, bias_lr, head_lr: factors of the rate; see `stdcf.param_groups`.
         warmup_epochs: the first epochs, in which the rate rises linearly to `lr`.
         schedule: "step" falls at the milestones; "cosine" falls from `lr` towards 0 at the end.
         milestones: epochs from which the rate is multiplied by `gamma` once more ("step" alone).
+        per_step: the rate follows warm-up and cosine from step to step; otherwise an epoch has one.
+        warmup_start: the part of `lr` from which the warm-up rises (`per_step` alone).
+        cosine_from_start: the cosine begins with the stage instead of after the warm-up, which
+            then rises to the cosine's value at its end (`per_step` alone).
+        frozen_norm: BatchNorm layers whose statistics and parameters stay as they are: "none",
+            "all", or all "but_first" (partial BN, Wang et al., 2016).
+        precise_batches: batches of training clips, drawn and seen as in training, whose mean
+            statistics BatchNorm gets after the last epoch, before the test; 0 keeps the running
+            ones.
         recalibrate: test a second time, with BatchNorm's statistics estimated anew on training
             clips at the size, dilation and dropout of the test.
     """
@@ -55,16 +67,25 @@ class Stage(Frozen):
     test_dilation: Dilation = (1, 1)
     trains: tuple[Part, ...] = ALL_PARTS
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    nesterov: bool = False
     weight_decay: NonNegativeFloat | None = None
     no_decay: tuple[Literal["bias", "norm", "atoms"], ...] = ()
+    clip_norm: PositiveFloat | None = None
     fresh_optimizer: bool = True
     epochs: PositiveInt
     lr: PositiveFloat
     atom_lr: PositiveFloat = 1.0
+    bias_lr: PositiveFloat = 1.0
+    head_lr: PositiveFloat = 1.0
     warmup_epochs: NonNegativeInt = 0
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[PositiveInt, ...] = ()
     gamma: PositiveFloat = 0.1
+    per_step: bool = False
+    warmup_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    cosine_from_start: bool = False
+    frozen_norm: FrozenNorm = "none"
+    precise_batches: NonNegativeInt = 0
     recalibrate: bool = False
 
     @model_validator(mode="after")
@@ -75,14 +96,32 @@ class Stage(Frozen):
             raise ValueError(f"a cosine schedule takes no milestones, not {self.milestones}")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leave none of {self.epochs}")
+        if (self.warmup_start or self.cosine_from_start) and not self.per_step:
+            raise ValueError("warmup_start and cosine_from_start need per_step")
+        if self.nesterov and self.optimizer != "sgd":
+            raise ValueError(f"nesterov is for sgd, not {self.optimizer}")
         return self
 
-    def lr_at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        if epoch < self.warmup_epochs:
-            return self.lr * (epoch + 1) / (self.warmup_epochs + 1)
+    def lr_at(self, epoch: int, part: float = 0.0) -> float:
+        """Learning rate of an epoch, counted from 0.
+
+        Args:
+            part: of the epoch that has passed, in [0, 1).
+        """
+        warmup = self.warmup_epochs
+        if not self.per_step:
+            if epoch < warmup:
+                return self.lr * (epoch + 1) / (warmup + 1)
+            return self._lr_without_warmup(epoch)
+        if epoch < warmup:
+            low, high = self.lr * self.warmup_start, self._lr_without_warmup(warmup)
+            return low + (high - low) * (epoch + part) / warmup
+        return self._lr_without_warmup(epoch + part)
+
+    def _lr_without_warmup(self, epoch: float) -> float:
         if self.schedule == "cosine":
-            passed = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+            start = 0 if self.cosine_from_start else self.warmup_epochs
+            passed = (epoch - start) / (self.epochs - start)
             return self.lr * (1 + math.cos(math.pi * passed)) / 2
         return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
 

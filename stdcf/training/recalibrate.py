@@ -1,8 +1,9 @@
-"""BatchNorm's statistics, estimated anew before a test.
+"""BatchNorm's statistics, estimated anew before a test: for it alone, or for good.
 
 In training BatchNorm gathers its running mean and variance under dropout, at the size and dilation
 of the stage. The test has none of these. Here the statistics are the plain average over batches of
-training clips seen as the test sees its own: full size, the test's dilation, dropout off.
+training clips seen as the test sees its own: full size, the test's dilation, dropout off
+(`recalibrated`), or as training sees them ("precise" statistics, Wu and Johnson, 2021; `settle`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from stdcf.stages.apply import set_training
+from stdcf.stages.stage import Stage
 from stdcf.training.step import Numerics
 
 # Clips of which the statistics are taken, at most.
@@ -52,6 +55,35 @@ def recalibrated(
                 buffer.copy_(value)
         for module, training in was_training.items():
             module.training = training
+
+
+def settle(
+    model: nn.Module, clips_BCTHW: Iterable[Tensor], numerics: Numerics, stage: Stage, seed: int
+) -> None:
+    """Gives BatchNorm the plain average of batches' statistics, in training mode, and keeps it.
+
+    Layers that the stage freezes keep theirs. A batch of no clips is left out.
+
+    Args:
+        clips_BCTHW: batches as the loader gives them; each is prepared as the stage trains on it.
+        seed: of dropout's draws; torch's random state is as before then.
+    """
+    set_training(model, stage)
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+    momentums = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            for clip_BCTHW in clips_BCTHW:
+                if len(clip_BCTHW):
+                    with numerics.autocast():
+                        model(numerics.prepare(clip_BCTHW, stage))
+    finally:
+        for norm, momentum in zip(norms, momentums, strict=True):
+            norm.momentum = momentum
 
 
 def has_statistics(model: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """Runs a schedule: every stage, a checkpoint at least every epoch, resumable at any step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +21,8 @@ from stdcf.memory.savers import Saver, learn
 from stdcf.memory.step import LOSSES
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.memory.tracking.watch import CapWatch
-from stdcf.stages.apply import apply_stage
-from stdcf.stages.optimizers import make_optimizer, set_rate
+from stdcf.stages.apply import apply_stage, set_training
+from stdcf.stages.optimizers import make_optimizer, set_rate, take_step
 from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
@@ -30,7 +30,7 @@ from stdcf.training.draws import shuffled, torch_seed
 from stdcf.training.evaluate import Accuracy, evaluate
 from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
-from stdcf.training.recalibrate import CLIPS, has_statistics, recalibrated
+from stdcf.training.recalibrate import CLIPS, has_statistics, recalibrated, settle
 from stdcf.training.step import Numerics
 
 
@@ -87,7 +87,7 @@ class Trainer:
         self.batch_size = batch_size
         self.seed = seed
         self.numerics = numerics
-        self.folder = folder
+        self.folder, self._checkpoint = folder, folder / "checkpoint.pt"
         self.num_workers = num_workers
         self.savers = savers
         on_cpu = numerics.device.type == "cpu"
@@ -164,8 +164,7 @@ class Trainer:
             # Dropout's draws depend on the epoch only, so that a resumed run repeats them.
             rank = [] if self.ranks.is_first else [self.ranks.rank]
             torch.manual_seed(torch_seed(self.seed, self.stage_index, self.epoch, *rank))
-        set_rate(self.optimizer, stage.lr_at(self.epoch))
-        self.model.train()
+        set_training(self.model, stage)
         steps = self._steps_per_epoch
         remaining = order[self.step * self.batch_size :]
         started = perf_counter()
@@ -177,6 +176,7 @@ class Trainer:
             on_broken=self._note_broken,
             share=self.ranks.share,
         ):
+            set_rate(self.optimizer, stage.lr_at(self.epoch, self.step / steps))
             shares = self.ranks.gather(len(label))
             # Where all clips of one process are broken, the others cannot go without it.
             if all(shares):
@@ -237,8 +237,7 @@ class Trainer:
                 weigh=lambda loss: self.ranks.of_global_mean(loss, len(label), all_clips),
                 learnt=learnt.add,
             )
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            take_step(self.model, self.optimizer, self.stage)
         if self.meter.report is not None:
             self.history.peaks.setdefault(self.stage.name, asdict(self.meter.report))
         loss_sum, hits = self.ranks.total(*learnt.sums())
@@ -255,6 +254,11 @@ class Trainer:
         self.sums.correct += hits / copies
 
     def _test_stage(self) -> None:
+        if self.stage.precise_batches:
+            clips = self._training_clips(self.stage.precise_batches * self.batch_size)
+            with self.meter.test():
+                seed = torch_seed(self.seed, self.stage_index, self.stage.epochs)
+                settle(self.model, clips, self.numerics, self.stage, seed)
         if self.classifies:
             self.history.stages.append(self._test_results())
         if self.ranks.is_first:
@@ -303,19 +307,19 @@ class Trainer:
     def _statistics(self, stage: Stage) -> AbstractContextManager[None]:
         """BatchNorm's statistics of training clips as the test sees its own."""
         set_dilation(self.model, *stage.test_dilation)
-        # The same clips in every process, and in every batch size that a cap leaves for the test.
-        order = np.random.default_rng([self.seed, self.stage_index]).permutation(
-            len(self.data.train)
-        )[:CLIPS]
-        drawn = self.data.train.drawn(self.seed, self.stage_index, stage.epochs)
+        return recalibrated(self.model, self._training_clips(CLIPS), self.numerics)
+
+    def _training_clips(self, number: int) -> Iterator[torch.Tensor]:
+        """Batches of clips that no epoch drew, the same ones in every process."""
+        rng = np.random.default_rng([self.seed, self.stage_index])
         found = batches(
-            drawn,
+            self.data.train.drawn(self.seed, self.stage_index, self.stage.epochs),
             self.batch_size,
-            order=order,
+            order=rng.permutation(len(self.data.train))[:number],
             num_workers=self.num_workers,
             on_broken=self._note_broken,
         )
-        return recalibrated(self.model, (clip for clip, _, _ in found), self.numerics)
+        return (clip for clip, _, _ in found)
 
     def _tested(self, stage: Stage, batch_size: int, scores_name: str) -> Accuracy:
         test = self.data.test
@@ -363,10 +367,6 @@ class Trainer:
         done = sum(costs[: self.stage_index])
         done += (self.epoch + of_epoch) * self.stage.relative_cost()
         return done / sum(costs)
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
 
     def _save(self) -> None:
         random_states = self.ranks.gather(torch.get_rng_state())

@@ -116,7 +116,14 @@ class Estimates:
         shape = (-(-spec.batch_size // spec.ranks), *facts.clip_shape)
         # Padding follows dilation, so that sizes stay, and memory with them.
         plain = stage.changed(dilation=(1, 1))
-        what = [device, shape, plain.clip_shape(shape), plain.trains, plain.optimizer]
+        what = [
+            device,
+            shape,
+            plain.clip_shape(shape),
+            plain.trains,
+            plain.optimizer,
+            plain.frozen_norm,
+        ]
         key = _key(spec, facts, *what, spec.amp, spec.savers)
         if key not in self._known:
             alone = spec.changed(stages=(plain,))

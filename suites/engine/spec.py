@@ -29,6 +29,17 @@ _ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 # Tasks that train a classifier by the stages; see `suites.engine.registry`.
 _TRAINING = ("train", "train_and_test", "stage_maps")
 
+# Of a stage, what its optimizer is made with.
+_OPTIMIZER_FIELDS = (
+    "optimizer",
+    "nesterov",
+    "atom_lr",
+    "bias_lr",
+    "head_lr",
+    "weight_decay",
+    "no_decay",
+)
+
 # The data set of runs that need none.
 NO_DATA = "none"
 
@@ -130,7 +141,7 @@ class RunSpec(Frozen):
         for before, stage in pairwise(stages):
             if stage.fresh_optimizer:
                 continue
-            for field in ("optimizer", "atom_lr", "weight_decay", "no_decay"):
+            for field in _OPTIMIZER_FIELDS:
                 old, new = getattr(before, field), getattr(stage, field)
                 if new != old:
                     raise ValueError(

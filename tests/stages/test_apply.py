@@ -11,7 +11,7 @@ from baselines.layers import Rank1Conv3d
 from stdcf import STDCFConv3d
 from stdcf.layers.parts import layers_with_parts, parts_of
 from stdcf.models import create_model
-from stdcf.stages.apply import apply_stage, to_channels_last
+from stdcf.stages.apply import apply_stage, set_training, to_channels_last
 from stdcf.stages.stage import Stage, full_size, itsl
 
 STAGE_T, STAGE_S = itsl(1, epochs=1, lr=1e-2)
@@ -127,3 +127,31 @@ def test_to_channels_last_converts_5d_parameters_alone() -> None:
     ):
         assert torch.equal(parameter, old)
         assert parameter is given
+
+
+@pytest.mark.parametrize(("frozen", "learning"), [("all", 0), ("but_first", 1), ("none", 3)])
+def test_frozen_batchnorms_neither_learn_nor_gather(frozen: str, learning: int) -> None:
+    torch.manual_seed(0)
+    model = create_model("kth_cnn")
+    stage = FULL.changed(frozen_norm=frozen)
+    apply_stage(model, stage)
+    set_training(model, stage)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm3d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    model(torch.rand(2, 1, 4, 8, 8)).sum().backward()
+    for i, (norm, mean) in enumerate(zip(norms, before, strict=True)):
+        assert norm.training == norm.weight.requires_grad == norm.bias.requires_grad
+        assert norm.training == (i < learning)
+        assert torch.equal(norm.running_mean, mean) == (i >= learning)
+        assert (norm.weight.grad is None) == (i >= learning)
+    assert all(m.training for m in model.modules() if not isinstance(m, nn.BatchNorm3d))
+
+
+def test_the_next_stage_thaws_them() -> None:
+    model = create_model("kth_cnn")
+    for frozen in ("all", "none"):
+        stage = FULL.changed(frozen_norm=frozen)
+        apply_stage(model, stage)
+        set_training(model, stage)
+    assert all(module.training for module in model.modules())
+    assert all(p.requires_grad for p in model.parameters())

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from baselines.layers import Rank1Conv3d
+from baselines.models import create_baseline
 from stdcf import Stage, STDCFConv3d, param_groups
 from stdcf.errors import UserError
 from stdcf.layers.shared import share_atoms
 from stdcf.models import create_model
-from stdcf.stages.optimizers import make_optimizer, set_rate
+from stdcf.stages.optimizers import make_optimizer, set_rate, take_step
 
 
 def network(layer: object = STDCFConv3d) -> nn.Module:
@@ -101,3 +102,55 @@ def test_wrong_words_are_refused() -> None:
         param_groups(network(), 1.0, no_decay=("biases",))
     with pytest.raises(UserError, match="atom_lr must be above 0, not 0"):
         param_groups(network(), 1.0, atom_lr=0)
+
+
+def test_biases_and_the_classifier_have_rates_of_their_own_as_tsms() -> None:
+    """TSM: BatchNorm 1, biases 2, the classifier 5 and its bias 10; only weights decay."""
+    model = create_baseline("tin_r50", num_classes=3, num_frames=4)
+    stage = Stage(
+        name="full",
+        epochs=1,
+        lr=0.01,
+        optimizer="sgd",
+        nesterov=True,
+        weight_decay=5e-4,
+        no_decay=("bias", "norm"),
+        bias_lr=2,
+        head_lr=5,
+    )
+    optimizer = make_optimizer(model, stage)
+    assert all(group["nesterov"] for group in optimizer.param_groups)
+    found = by_name(model, optimizer.param_groups)
+    norms = (nn.BatchNorm2d,)
+    for module_name, module in model.named_modules():
+        for name, _ in module.named_parameters(recurse=False):
+            whole = f"{module_name}.{name}"
+            if isinstance(module, norms):
+                expected = (1, 0)
+            elif module_name == "fc":
+                expected = (5, 1) if name == "weight" else (10, 0)
+            else:
+                expected = (1, 1) if name == "weight" else (2, 0)
+            assert found[whole] == pytest.approx((0.01 * expected[0], 5e-4 * expected[1])), whole
+
+
+def test_a_model_without_a_classifiers_name_has_no_rate_for_it() -> None:
+    with pytest.raises(UserError, match="head_lr is for the module fc or head, which Conv3d lacks"):
+        param_groups(nn.Conv3d(1, 1, 1), 1.0, head_lr=5)
+    with pytest.raises(UserError, match="bias_lr must be above 0, not 0"):
+        param_groups(network(), 1.0, bias_lr=0)
+
+
+@pytest.mark.parametrize("norm", [0.5, 50.0])
+def test_the_gradient_is_cut_to_its_norm(norm: float) -> None:
+    layer = nn.Linear(2, 2)
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    stage = Stage(name="full", epochs=1, lr=1.0, optimizer="sgd", clip_norm=norm)
+    optimizer = make_optimizer(layer, stage)
+    layer.weight.grad = torch.tensor([[1.0, 2.0], [2.0, 4.0]])
+    layer.bias.grad = torch.tensor([0.0, 12.0])
+    # √(1 + 4 + 4 + 16 + 144) = 13
+    take_step(layer, optimizer, stage)
+    moved = before["bias"] - layer.bias.detach()
+    torch.testing.assert_close(moved, torch.tensor([0.0, 12.0 * min(norm / 13, 1)]))
+    assert layer.weight.grad is None

@@ -1,5 +1,7 @@
 """Stages and schedules, against Algorithm 1 and §3.1."""
 
+import math
+
 import pytest
 from pydantic import ValidationError
 
@@ -130,8 +132,58 @@ def test_cosine_falls_from_its_rate_towards_zero_after_a_linear_warm_up() -> Non
         ({"schedule": "cosine", "milestones": (2,)}, "takes no milestones"),
         ({"warmup_epochs": 6}, "leave none of 6"),
         ({"schedule": "linear"}, "'step' or 'cosine'"),
+        ({"warmup_start": 0.1}, "need per_step"),
+        ({"schedule": "cosine", "cosine_from_start": True}, "need per_step"),
+        ({"per_step": True, "warmup_start": 1.0}, "less than 1"),
+        ({"nesterov": True}, "nesterov is for sgd, not adam"),
+        ({"clip_norm": 0}, "greater than 0"),
+        ({"frozen_norm": "first"}, "'none', 'but_first' or 'all'"),
     ],
 )
 def test_rates_that_do_not_fit_are_refused(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Stage.model_validate({"name": "x", "epochs": 6, "lr": 0.1, **wrong})
+
+
+def test_per_step_rates_are_pyslowfasts() -> None:
+    """Its SLOWFAST_8x8_R50: cosine over all 196 epochs, a warm-up of 34 from 0.01 to meet it."""
+    stage = Stage(
+        name="x",
+        epochs=196,
+        lr=0.1,
+        schedule="cosine",
+        warmup_epochs=34,
+        per_step=True,
+        warmup_start=0.1,
+        cosine_from_start=True,
+    )
+
+    def cosine(epoch: float) -> float:
+        return 0.1 * (math.cos(math.pi * epoch / 196) + 1) * 0.5
+
+    for epoch, part in ((0, 0.0), (0, 0.5), (17, 0.0), (33, 0.75)):
+        rise = (cosine(34) - 0.01) / 34
+        assert stage.lr_at(epoch, part) == pytest.approx(0.01 + (epoch + part) * rise)
+    for epoch, part in ((34, 0.0), (34, 0.25), (120, 0.5), (195, 0.9)):
+        assert stage.lr_at(epoch, part) == pytest.approx(cosine(epoch + part))
+
+
+def test_per_step_rates_are_tins() -> None:
+    """Its README's cosine from ImageNet and steps from a pretrained network, one warm-up epoch."""
+    warm = {"warmup_epochs": 1, "per_step": True, "warmup_start": 0.1}
+    cosine = Stage.model_validate(
+        {"name": "x", "epochs": 40, "lr": 0.02, "schedule": "cosine"} | warm
+    )
+    assert cosine.lr_at(0, 0.25) == pytest.approx(0.25 * (0.02 - 0.002) + 0.002)
+    assert cosine.lr_at(1) == pytest.approx(0.02)
+    assert cosine.lr_at(20, 0.5) == pytest.approx(0.01 * (1 + math.cos(math.pi * 19.5 / 39)))
+    steps = {"name": "x", "epochs": 40, "lr": 0.008, "milestones": (10, 20, 30)}
+    stepped = Stage.model_validate(steps | warm)
+    rates = [stepped.lr_at(epoch, 0.99) for epoch in (1, 9, 10, 29, 30)]
+    assert rates == pytest.approx([8e-3, 8e-3, 8e-4, 8e-5, 8e-6])
+
+
+def test_a_rate_per_epoch_is_the_same_all_through_it() -> None:
+    stage = Stage(name="x", epochs=6, lr=0.4, warmup_epochs=2, schedule="cosine")
+    for epoch in range(6):
+        assert stage.lr_at(epoch, 0.9) == stage.lr_at(epoch)

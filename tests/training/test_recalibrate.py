@@ -1,13 +1,15 @@
 """BatchNorm's statistics before a test: what they are, and that training goes on as before."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from stdcf.stages.stage import itsl
-from stdcf.training.recalibrate import has_statistics, recalibrated
+from stdcf.stages.stage import Stage, full_size, itsl
+from stdcf.training.checkpoint import load_checkpoint
+from stdcf.training.recalibrate import has_statistics, recalibrated, settle
 from stdcf.training.step import Numerics
 from tests.training.test_trainer import LAYERS, make_trainer, numbers, weights
 
@@ -66,3 +68,46 @@ def test_training_is_the_same_with_and_without_it(tmp_path: Path, layer: str) ->
     assert a["stages"] == [
         {k: v for k, v in stage.items() if k not in own} for stage in b["stages"]
     ]
+
+
+def test_precise_statistics_are_the_average_in_training_mode_and_stay() -> None:
+    torch.manual_seed(0)
+    first, second = nn.BatchNorm3d(2, momentum=0.3), nn.BatchNorm3d(2)
+    model = nn.Sequential(first, nn.Dropout(0.5), second)
+    batches = [torch.randint(0, 256, (3, 2, 4, 8, 8), dtype=torch.uint8) for _ in range(3)]
+    stage = Stage(name="t", epochs=1, lr=1.0, temporal_stride=2, spatial_scale=0.5)
+    state = torch.get_rng_state()
+    settle(model, [*batches, batches[0][:0]], CPU, stage, seed=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    seen = [CPU.prepare(batch, stage) for batch in batches]
+    assert seen[0].shape == (3, 2, 2, 4, 4)
+    torch.testing.assert_close(
+        first.running_mean, torch.stack([x.mean((0, 2, 3, 4)) for x in seen]).mean(0)
+    )
+    torch.testing.assert_close(
+        first.running_var, torch.stack([x.var((0, 2, 3, 4)) for x in seen]).mean(0)
+    )
+    # Behind dropout the variance is larger than without: 1/(1 − p) times the mean square.
+    assert (second.running_var > 1.5).all()
+    assert first.momentum == 0.3
+    again = copy.deepcopy(model)
+    settle(again, batches, CPU, stage, seed=5)
+    assert torch.equal(again[2].running_var, second.running_var)
+
+
+def test_a_frozen_layer_keeps_its_statistics() -> None:
+    model = nn.Sequential(nn.BatchNorm3d(2), nn.BatchNorm3d(2))
+    stage = Stage(name="t", epochs=1, lr=1.0, frozen_norm="but_first")
+    settle(model, [torch.rand(2, 2, 2, 4, 4)], CPU, stage, seed=0)
+    assert model[0].running_mean.any()
+    assert not model[1].running_mean.any()
+
+
+def test_a_stages_weights_hold_its_precise_statistics(tmp_path: Path) -> None:
+    (stage,) = full_size(epochs=1, lr=1e-2)
+    for number in (0, 1):
+        folder = tmp_path / str(number)
+        make_trainer(folder, (stage.changed(precise_batches=number),)).run()
+    plain, precise = (load_checkpoint(tmp_path / n / "stage-full.pt") for n in "01")
+    moved = {name for name in plain if not torch.equal(plain[name], precise[name])}
+    assert moved == {n for n in plain if n.endswith(("_mean", "_var", "_tracked"))}

@@ -1,5 +1,6 @@
 """The trainer: what moves, what is measured, and that stopping changes no digit."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -237,6 +238,53 @@ def test_the_rate_follows_the_milestones(tmp_path: Path) -> None:
     expected = [1e-2, 1e-3, 1e-3, 1e-4]
     assert [row["lr"] for row in rows] == pytest.approx(expected)
     assert used == pytest.approx([lr for lr in expected for _ in range(3)])
+
+
+def test_a_rate_per_step_follows_the_steps(tmp_path: Path) -> None:
+    stages = full_size(
+        epochs=2, lr=1e-2, schedule="cosine", warmup_epochs=1, per_step=True, warmup_start=0.1
+    )
+    used = []
+    trainer = make_trainer(
+        tmp_path, stages, on_progress=lambda _: used.append(trainer.optimizer.param_groups[0]["lr"])
+    )
+    rows = trainer.run().epochs
+    rises = [1e-3 + 9e-3 * step / 3 for step in range(3)]
+    falls = [5e-3 * (1 + math.cos(math.pi * step / 3)) for step in range(3)]
+    assert used == pytest.approx(rises + falls)
+    # Of an epoch its first step's.
+    assert [row["lr"] for row in rows] == pytest.approx([1e-3, 1e-2])
+
+
+# All that a recipe may ask for at once.
+RECIPE = full_size(
+    epochs=2,
+    lr=1e-2,
+    optimizer="sgd",
+    nesterov=True,
+    weight_decay=1e-3,
+    no_decay=("bias", "norm"),
+    bias_lr=2,
+    head_lr=5,
+    clip_norm=0.1,
+    schedule="cosine",
+    per_step=True,
+    cosine_from_start=True,
+    frozen_norm="but_first",
+    precise_batches=2,
+)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 6])
+def test_a_stopped_run_by_a_recipe_ends_the_same(tmp_path: Path, steps: int) -> None:
+    whole = make_trainer(tmp_path / "whole", RECIPE)
+    expected = numbers(whole.run())
+    with pytest.raises(Stopped):
+        make_trainer(tmp_path / "cut", RECIPE, should_stop=stop_after(steps)).run()
+    again = make_trainer(tmp_path / "cut", RECIPE, process_seed=steps)
+    check(again, (expected, weights(whole)))
+    plain = make_trainer(tmp_path / "plain", full_size(epochs=2, lr=1e-2, optimizer="sgd"))
+    assert numbers(plain.run())["epochs"] != expected["epochs"]
 
 
 def test_progress_is_of_the_computation(tmp_path: Path) -> None:

@@ -72,6 +72,15 @@ OTHER_STAGE: dict[str, Any] = {
     "atom_lr": 3.0,
     "no_decay": ("norm",),
     "recalibrate": True,
+    "nesterov": True,
+    "clip_norm": 20.0,
+    "bias_lr": 2.0,
+    "head_lr": 5.0,
+    "per_step": True,
+    "warmup_start": 0.1,
+    "cosine_from_start": True,
+    "frozen_norm": "but_first",
+    "precise_batches": 200,
 }
 SPEC = RunSpec(**BASE)
 
