@@ -8,14 +8,15 @@ if TYPE_CHECKING:
     from stdcf.memory.measure import measure_peak
     from stdcf.memory.meter import StepMeter
     from stdcf.memory.predict import predict_peak, predict_stages
-    from stdcf.memory.report import MemoryReport, Moment
+    from stdcf.memory.report import MemoryReport
+    from stdcf.memory.tracking.moment import Moment
     from stdcf.memory.tracking.tracker import CapExceeded, LifeTracker
 
 _HOMES = {
     "CapExceeded": "stdcf.memory.tracking.tracker",
     "LifeTracker": "stdcf.memory.tracking.tracker",
     "MemoryReport": "stdcf.memory.report",
-    "Moment": "stdcf.memory.report",
+    "Moment": "stdcf.memory.tracking.moment",
     "StepMeter": "stdcf.memory.meter",
     "measure_peak": "stdcf.memory.measure",
     "predict_peak": "stdcf.memory.predict",

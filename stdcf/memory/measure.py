@@ -15,7 +15,9 @@ from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.savers.batch import Inputs
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
+from stdcf.memory.timeline import Timeline
 from stdcf.memory.tracking.allocator_events import allocator_peak
+from stdcf.memory.tracking.tracker import LifeTracker
 
 if TYPE_CHECKING:
     from stdcf.stages.stage import Stage
@@ -37,6 +39,7 @@ def measure_peak(
     savers: Sequence[str | Saver] = (),
     inputs: Inputs | None = None,
     count: str = "tensors",
+    timeline: bool = False,
 ) -> MemoryReport:
     """Measures a training step's peak memory; the arguments are `predict_peak`'s.
 
@@ -48,11 +51,15 @@ def measure_peak(
         device: where it runs, such as "cpu" or "cuda:0".
         count: on CPU, "tensors" or "allocator": the allocator's own events, which hold what
             operators allocate within themselves too. On CUDA both are the allocator's.
+        timeline: on CUDA take one step more, whose tensors are counted, for `MemoryReport.timeline`
+            and its pictures; on CPU they are known in any case.
 
     Raises:
         UserError: for an option that does not exist, or a device that is not there.
     """
     words = parse_savers(savers)
+    if timeline and count == "allocator":
+        raise UserError("an allocator tells no tensors; timeline=True goes with count='tensors'")
     if count not in COUNTS:
         raise UserError(f"count must be one of {', '.join(COUNTS)}, not {count!r}")
     on_cuda = device_type(device) == "cuda"
@@ -79,6 +86,12 @@ def measure_peak(
             step()
         assert meter.report is not None
         report = meter.report
+        if timeline and report.lives is None:
+            tracker = LifeTracker(step.model, step.optimizer, step.batch)
+            with tracker:
+                step()
+            lives = Timeline(tracker.lives, tracker.moments, tracker.peak_time)
+            report = replace(report, lives=lives)
     return replace(
         report,
         device=device,

@@ -13,6 +13,7 @@ from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, learn
 from stdcf.memory.savers.batch import Batch, Inputs
 from stdcf.memory.savers.learning import batch_of
+from stdcf.memory.timeline import Timeline
 from stdcf.memory.tracking.lives import attribute_tensors, storages, tensors
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.watch import CapWatch
@@ -186,6 +187,7 @@ def _tracker_report(
         device=str(where),
         host_bytes=tracker.host_bytes,
         macs=tracker.macs,
+        lives=Timeline(tracker.lives, tracker.moments, tracker.peak_time),
     )
 
 

@@ -26,6 +26,7 @@ from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.savers.batch import Batch, Inputs
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
+from stdcf.memory.timeline import Timeline
 from stdcf.memory.tracking.real_outputs import RealOutputs
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.workspaces import Workspaces
@@ -147,6 +148,7 @@ class Predictor:
                 if listener is not None:
                     listener.tracker = tracker
             _second_step(step, tracker, self._on_cuda)
+        lives = [*tracker.lives, *(libraries.lives if libraries is not None else ())]
         report = MemoryReport(
             peak_bytes=tracker.peak_bytes,
             breakdown=tracker.breakdown(),
@@ -158,9 +160,10 @@ class Predictor:
             savers=tuple(map(str, words)),
             host_bytes=tracker.host_bytes,
             macs=tracker.macs,
+            lives=Timeline(lives, tracker.moments, tracker.peak_time),
         )
         if libraries is not None:
-            requests = Requests([*tracker.lives, *libraries.lives])
+            requests = Requests(lives)
             # The second step is the first in which the optimiser's state is there.
             allocator = requests.replay(2, settings=self._settings)
             least = smallest_cap(requests, self._settings)

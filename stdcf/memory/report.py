@@ -1,8 +1,17 @@
 """What a prediction or a measurement of memory says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stdcf.errors import UserError
+from stdcf.memory.timeline import Timeline
+from stdcf.memory.tracking.moment import Moment
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIB = 2**20
 
@@ -35,25 +44,6 @@ class Fits(StrEnum):
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where in a training step something happened.
-
-    Attributes:
-        phase: "forward", "backward" or "optimizer".
-        operator: the operator that had just run, such as "aten.convolution".
-        module: the innermost module's name in the model, "" outside of any module.
-    """
-
-    phase: str
-    operator: str
-    module: str
-
-    def __str__(self) -> str:
-        where = f" in {self.module}" if self.module else ""
-        return f"{self.phase}, {self.operator}{where}"
-
-
-@dataclass(frozen=True)
 class MemoryReport:
     """The peak memory of one training step.
 
@@ -81,6 +71,7 @@ class MemoryReport:
             other programs.
         host_bytes: kept on the host meanwhile; in no other number.
         macs: multiply-accumulates of the whole step, what is computed again included.
+        lives: of every tensor; `timeline`, `save_timeline` and `save_snapshot` show them.
     """
 
     peak_bytes: int
@@ -98,6 +89,63 @@ class MemoryReport:
     macs: int | None = None
     smallest_cap_bytes: int | None = None
     flushes: int | None = None
+    lives: Timeline | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every number and name, without the tensors' lives."""
+        content = asdict(replace(self, lives=None))
+        del content["lives"]
+        return content
+
+    def timeline(self) -> "pd.DataFrame":
+        """One row a tensor's storage; the columns are `Timeline.frame`'s.
+
+        Raises:
+            UserError: if an allocator measured the step, which tells no tensors.
+        """
+        return self.known_lives().frame()
+
+    def save_timeline(self, path: Path | str, title: str = "") -> Path:
+        """Writes a picture of the step, one HTML file that loads nothing; returns where.
+
+        Args:
+            title: what was trained; "" leaves it out.
+
+        Raises:
+            UserError: as `timeline` does, or if the file cannot be written.
+        """
+        from stdcf.memory.picture import write_picture
+
+        return write_picture(self.known_lives(), Path(path), str(self), title)
+
+    def save_snapshot(self, path: Path | str, alloc_conf: str = "") -> Path:
+        """Writes a pickle for pytorch.org/memory_viz, as if a GPU had recorded two steps.
+
+        It is what CUDA's allocator makes of the tensors, by simulation; frames name operators and
+        modules.
+
+        Args:
+            alloc_conf: PYTORCH_CUDA_ALLOC_CONF that the allocator follows.
+
+        Raises:
+            UserError: as `timeline` does, or if the file cannot be written.
+        """
+        from stdcf.memory.snapshot import write_snapshot
+
+        return write_snapshot(self.known_lives(), Path(path), alloc_conf)
+
+    def known_lives(self) -> Timeline:
+        """`lives`.
+
+        Raises:
+            UserError: if there are none.
+        """
+        if self.lives is None:
+            raise UserError(
+                f"a report by {self.measured_by} knows no tensors: predict_peak knows them, and "
+                "measure_peak does on a CPU, and on a GPU with timeline=True"
+            )
+        return self.lives
 
     def fits(self, cap_bytes: int, context_bytes: int = CONTEXT_BYTES) -> Fits:
         """Whether the step fits into so much memory.

@@ -238,8 +238,8 @@ class Trainer:
                 learnt=learnt.add,
             )
             take_step(self.model, self.optimizer, self.stage)
-        if self.meter.report is not None:
-            self.history.peaks.setdefault(self.stage.name, asdict(self.meter.report))
+        if self.meter.report is not None and self.stage.name not in self.history.peaks:
+            self.history.peaks[self.stage.name] = self.meter.report.as_dict()
         loss_sum, hits = self.ranks.total(*learnt.sums())
         value = loss_sum / all_clips
         if not np.isfinite(value):

@@ -57,11 +57,17 @@ class CudaLibraries:
         thread = "backward" if self.tracker.place.phase == "backward" else "forward"
         if packet in _PRODUCTS and thread not in self._threads:
             self._threads.add(thread)
-            self.lives.append(Life(cublas_bytes(), "workspaces", 0, thread, 0))
+            self._add(Life(cublas_bytes(), "workspaces", 0, thread, 0), "cuBLAS")
         elif packet in _CONVOLUTIONS:
             n_bytes = convolution_workspace_bytes(packet, arguments[0], out)
             now = self.tracker.time
-            self.lives.append(Life(n_bytes, "workspaces", now, thread, 0, died=now + 1))
+            self._add(Life(n_bytes, "workspaces", now, thread, 0, died=now + 1), "cuDNN")
+
+    def _add(self, life: Life, library: str) -> None:
+        assert self.tracker is not None
+        life.operator = library
+        life.module = self.tracker.place.module if life.born else ""
+        self.lives.append(life)
 
 
 def cublas_bytes() -> int:

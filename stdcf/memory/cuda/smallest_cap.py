@@ -23,12 +23,16 @@ class Requests:
 
     Args:
         lives: those born at 0 stay throughout; those on the host ask nothing of the GPU.
+
+    Attributes:
+        staying, passing: those that are there when a step begins, and those that it makes.
+        events: births and deaths of the passing, in their order.
     """
 
     def __init__(self, lives: Sequence[Life]) -> None:
         on_device = [life for life in lives if not life.on_host]
-        self._staying = [life.n_bytes for life in on_device if life.born == 0]
-        passing = [life for life in on_device if life.born > 0]
+        self.staying = [life for life in on_device if life.born == 0]
+        self.passing = passing = [life for life in on_device if life.born > 0]
         events = []
         for index, life in enumerate(passing):
             events.append((life.born, 1, index))
@@ -36,8 +40,8 @@ class Requests:
                 # At one time deaths come first, of older ones; what is born and dies at once
                 # (resized) dies after its birth.
                 events.append((life.died, 0 if life.died > life.born else 2, index))
-        # (index, bytes of a birth or None of a death)
-        self._events: list[tuple[int, int | None]] = [
+        # (index in passing, bytes of a birth or None of a death)
+        self.events: list[tuple[int, int | None]] = [
             (index, passing[index].n_bytes if order == 1 else None)
             for _, order, index in sorted(events)
         ]
@@ -54,11 +58,11 @@ class Requests:
             LimitReached: if a step does not run under the limit.
         """
         allocator = CachingAllocator(limit_bytes, settings)
-        for staying in self._staying:
-            allocator.allocate(staying)
+        for staying in self.staying:
+            allocator.allocate(staying.n_bytes)
         for _ in range(steps):
             blocks: dict[int, Block | None] = {}
-            for index, n_bytes in self._events:
+            for index, n_bytes in self.events:
                 if n_bytes is None:
                     allocator.release(blocks.pop(index))
                 else:

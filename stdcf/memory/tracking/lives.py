@@ -21,6 +21,10 @@ class Life:
     Attributes:
         category: one of `tracker.CATEGORIES`; None until it is known.
         on_host: it lies in the host's memory, not in the device's.
+        operator, module: what made it, and within which module; of parameters, gradients and the
+            optimiser's state the parameter's module.
+        name: of a parameter, buffer, gradient or state, such as "conv1.weight.grad"; else "".
+        shape, dtype: of the first tensor that was seen on it.
     """
 
     n_bytes: int
@@ -31,6 +35,11 @@ class Life:
     on_host: bool = False
     died: int | None = None
     passes_before_death: int | None = None
+    operator: str = ""
+    module: str = ""
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
 
     def alive_at(self, time: int) -> bool:
         return self.born <= time and (self.died is None or self.died > time)

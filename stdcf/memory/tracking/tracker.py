@@ -1,7 +1,7 @@
 """Counts the life of every tensor's storage during a training step."""
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from stdcf.memory.report import MIB, Moment
-from stdcf.memory.tracking.lives import Life, attribute_tensors, makes_on_host, storages
+from stdcf.memory.tracking.lives import Life, attribute_tensors, makes_on_host, storages, tensors
+from stdcf.memory.tracking.moment import Moment
 from stdcf.memory.tracking.place import Place
 
+MIB = 2**20
 CATEGORIES = (
     "parameters",
     "buffers",
@@ -76,6 +76,7 @@ class LifeTracker(TorchDispatchMode):
 
     Attributes:
         lives: of every storage that was seen.
+        moments: what ran at each time; the first is the step's start.
         place: where the step stands.
         time: how many operators have run.
         macs: multiply-accumulates of all operators that torch's table of FLOP formulas knows.
@@ -94,6 +95,7 @@ class LifeTracker(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self.lives: list[Life] = []
+        self.moments = [Moment("forward", "start", "")]
         self.place = Place(model, optimizer, around_optimizer=self._mark_results)
         self.time = self.macs = 0
         self.current_bytes = self.host_bytes = self.backdated_bytes = 0
@@ -131,6 +133,11 @@ class LifeTracker(TorchDispatchMode):
         return self._peak.moment
 
     @property
+    def peak_time(self) -> int:
+        """After how many operators."""
+        return self._peak.time
+
+    @property
     def _peak(self) -> "_Peak":
         return max(self._peaks.values(), key=lambda peak: peak.n_bytes)
 
@@ -143,7 +150,7 @@ class LifeTracker(TorchDispatchMode):
         finally:
             self._paused = False
         known = len(self.lives)
-        self._mark(category, made)
+        self._mark(category, [("target", "", tensor) for tensor in made])
         self._backdate(self.lives[known:])
 
     def backdate_state(self) -> None:
@@ -165,9 +172,10 @@ class LifeTracker(TorchDispatchMode):
                 self._peaks[phase] = replace(peak, n_bytes=peak.n_bytes + n_bytes)
 
     def __enter__(self) -> Self:
-        self._mark("parameters", self._model.parameters())
-        self._mark("buffers", [*self._model.buffers(), *attribute_tensors(self._model)])
-        self._mark("batch", self._batch)
+        self._mark("parameters", [(n, "", p) for n, p in self._model.named_parameters()])
+        self._mark("buffers", [(n, "", b) for n, b in self._model.named_buffers()])
+        self._mark("buffers", [("", "", tensor) for tensor in attribute_tensors(self._model)])
+        self._mark("batch", [("", "", tensor) for tensor in self._batch])
         self._mark_results()
         self._settle("start")
         self.place.follow()
@@ -204,7 +212,8 @@ class LifeTracker(TorchDispatchMode):
         self._last_phase = phase
         before_bytes = self.current_bytes
         out = func(*args, **kwargs)
-        self.time += 1
+        operator = f"{func.namespace}.{func._opname}"
+        self._passed(operator)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.macs += formula(*args, **kwargs, out_val=out) // 2
@@ -214,14 +223,21 @@ class LifeTracker(TorchDispatchMode):
         for storage in storages((args, kwargs)):
             given.add(storage._cdata)
             self._resized(storage)
-        for storage in storages(out):
-            # A view of something that was never ours does not make it ours.
-            if storage._cdata not in given:
-                self._see(storage)
-        self._settle(f"{func.namespace}.{func._opname}")
+        for tensor in tensors(out):
+            for storage in storages(tensor):
+                # A view of something that was never ours does not make it ours.
+                if storage._cdata not in given:
+                    self._see(storage, tensor)
+        self._settle(operator)
         return out
 
-    def _see(self, storage: torch.UntypedStorage, category: str | None = None) -> None:
+    def _passed(self, operator: str) -> None:
+        self.time += 1
+        self.moments.append(Moment(self.place.phase, operator, self.place.module))
+
+    def _see(
+        self, storage: torch.UntypedStorage, tensor: Tensor, category: str | None = None
+    ) -> None:
         key = storage._cdata
         if key in self._alive:
             if category is not None:
@@ -229,7 +245,11 @@ class LifeTracker(TorchDispatchMode):
             self._resized(storage)
             return
         host = self._host_apart and makes_on_host()
+        now = self.moments[-1]
         life = Life(storage.nbytes(), category, self.time, self.place.phase, self._passes, host)
+        if category is None:
+            life.operator, life.module = now.operator, now.module
+        life.shape, life.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
         self.lives.append(life)
         self._alive[key] = (weakref.ref(storage, lambda _: self._die(key)), life)
         self._add(life, life.n_bytes)
@@ -266,15 +286,27 @@ class LifeTracker(TorchDispatchMode):
         if self._cap_bytes is not None and self.current_bytes > self._cap_bytes:
             raise CapExceeded(self.current_bytes, self._cap_bytes, moment)
 
-    def _mark(self, category: str, tensors: Iterable[Tensor]) -> None:
-        for storage in storages(list(tensors)):
-            self._see(storage, category)
+    def _mark(self, category: str, named: Iterable[tuple[str, str, Tensor]]) -> None:
+        """Tensors, each with the parameter or buffer that it belongs to and what it is of it."""
+        for owner, part, tensor in list(named):
+            for storage in storages(tensor):
+                self._see(storage, tensor, category)
+                life = self._alive[storage._cdata][1]
+                if owner:
+                    life.name, life.module = owner + part, owner.rpartition(".")[0]
 
     def _mark_results(self) -> None:
         """Gradients and state are known as such only when they are in their place."""
-        self._mark("gradients", [p.grad for p in self._model.parameters() if p.grad is not None])
-        if self._optimizer is not None:
-            self._mark("optimizer_state", tree_leaves(list(self._optimizer.state.values())))
+        named = list(self._model.named_parameters())
+        self._mark("gradients", [(n, ".grad", p.grad) for n, p in named if p.grad is not None])
+        if self._optimizer is None:
+            return
+        names = {id(parameter): name for name, parameter in named}
+        for parameter, state in list(self._optimizer.state.items()):
+            owner = names.get(id(parameter), "")
+            parts = state.items() if isinstance(state, Mapping) else [("state", state)]
+            for key, value in parts:
+                self._mark("optimizer_state", [(owner, f".{key}", t) for t in tensors(value)])
 
     def _follow_resizes(self) -> None:
         """A storage resized by its own method passes no operator, yet frees memory at once."""
@@ -282,7 +314,7 @@ class LifeTracker(TorchDispatchMode):
 
         def resize_(storage: torch.UntypedStorage, size: int) -> Any:
             result = original(storage, size)
-            self.time += 1
+            self._passed("storage.resize_")
             self._resized(storage)
             self._settle("storage.resize_")
             return result

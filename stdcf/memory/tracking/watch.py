@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stdcf.memory.report import Moment
 from stdcf.memory.tracking.lives import attribute_tensors, makes_on_host, storages
+from stdcf.memory.tracking.moment import Moment
 from stdcf.memory.tracking.place import Place
 from stdcf.memory.tracking.tracker import QUESTIONS, CapExceeded
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from stdcf.memory.report import Moment
 from stdcf.memory.tracking.allocator_events import allocator_peak
 from stdcf.memory.tracking.lives import storages
+from stdcf.memory.tracking.moment import Moment
 from stdcf.memory.tracking.tracker import LifeTracker
 
 # No operator in use allocates more, results included, than so many times what it reads and gives.
