@@ -39,6 +39,31 @@ def test_parts() -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": 1},
+        {"padding": "same", "dilation": (2, 1, 1)},
+        {"padding": (2, 0, 0), "stride": (2, 1, 1), "groups": 2},
+        {"padding": 1, "padding_mode": "replicate"},
+    ],
+)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_temporal_filter_is_applied_as_conv3d_applies_it(
+    options: dict[str, object], memory_format: torch.memory_format
+) -> None:
+    temporal = Rank1Conv3d(4, 6, 3, **options).double().temporal
+    x = torch.randn(2, 6, 7, 5, 4, dtype=torch.float64).to(memory_format=memory_format)
+    ours = x.clone().requires_grad_()
+    theirs = x.clone().requires_grad_()
+    y, expected = temporal(ours), nn.Conv3d._conv_forward(temporal, theirs, *temporal.parameters())
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(y.square().sum(), [ours, *temporal.parameters()]),
+        torch.autograd.grad(expected.square().sum(), [theirs, *temporal.parameters()]),
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         ({"groups": 2}, "groups"),
