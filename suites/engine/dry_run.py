@@ -12,12 +12,14 @@ from suites.tables.table import Table
 
 def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
     """One line a run: stages, computation, whether it is done. Needs no data."""
+    folds = any(spec.fold for spec in specs)
     body = []
     for spec in specs:
         body.append(
             [
                 spec.layer or spec.model,
                 spec.mode,
+                *([(spec.fold or "").removeprefix("fold-")] if folds else []),
                 str(spec.seed),
                 " ".join(f"{stage.name}×{stage.epochs}" for stage in spec.stages),
                 f"{total_cost(spec.stages):g}" if spec.stages else "—",
@@ -27,7 +29,11 @@ def plan_table(suite: Suite, specs: Sequence[RunSpec], results: Path) -> Table:
     missing = sum(row[-1] != "done" for row in body)
     return Table(
         title=f"{suite.name}: {missing} of {len(specs)} runs to do ({specs[0].setting})",
-        columns=["Layer", "Mode", "Seed", "Stages × epochs", "Full-size epochs", "State"],
+        columns=[
+            *("Layer", "Mode"),
+            *(["Tested on"] if folds else []),
+            *("Seed", "Stages × epochs", "Full-size epochs", "State"),
+        ],
         rows=body,
         notes=[f"results in {results}", "full-size epochs: computation in epochs at full size"],
     )

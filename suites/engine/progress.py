@@ -94,7 +94,8 @@ class RunDisplay:
 
 def label(spec: RunSpec) -> str:
     """A run by what tells it from its neighbours."""
-    words = [spec.layer or spec.model, spec.mode, f"seed {spec.seed}"]
+    fold = [spec.fold] if spec.fold else []
+    words = [spec.layer or spec.model, spec.mode, *fold, f"seed {spec.seed}"]
     return " ".join(word for word in words if word)
 
 

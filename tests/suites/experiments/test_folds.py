@@ -1,11 +1,14 @@
 """Folds: what is averaged and paired, the tests of docs/protocol.md, and how rates are chosen."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy import stats
 
 from stdcf.errors import UserError
+from suites.engine.dry_run import plan_table
+from suites.engine.progress import label
 from suites.engine.suite import Request
 from suites.experiments.kth_table2.fold_tests import fold_tests
 from suites.experiments.kth_table2.suite import SUITE
@@ -71,6 +74,15 @@ def test_each_fold_leaves_one_person_out_and_is_whole_before_the_next() -> None:
     assert all(stage.recalibrate for spec in specs for stage in spec.stages)
     whole = SUITE.specs(Request("half", "weizmann"), "ab" * 32)
     assert {spec.fold for spec in whole} == {f"fold-{person}" for person in PERSONS}
+
+
+def test_each_fold_is_named_in_a_dry_run_and_while_it_runs(tmp_path: Path) -> None:
+    specs = SUITE.specs(Request("half", "weizmann", folds=2), "ab" * 32)
+    table = plan_table(SUITE, specs, tmp_path)
+    assert [row[table.columns.index("Tested on")] for row in table.rows[8:10]] == ["daria", "denis"]
+    assert label(specs[0]) == "regular full fold-daria seed 0"
+    quick = SUITE.specs(Request("quick", "weizmann"), "ab" * 32)
+    assert "Tested on" not in plan_table(SUITE, quick, tmp_path).columns
 
 
 def test_rates_by_word_and_folds_that_there_are_not() -> None:
