@@ -43,7 +43,7 @@ _WHOLE_SETS = {
     "jhmdb": (21, 4_741, 751),
     "ucf101": (101, 400_000, 45_000),
     "hmdb51": (51, 70_000, 9_000),
-    "synthetic_actions": (6, 576, 576),
+    "synthetic_actions": (6, 576, 288),
 }
 _UNKNOWN_SET = (10, 1_000, 300)
 
