@@ -25,6 +25,10 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+# Of every command's help.
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
 def new_app(help_text: str) -> typer.Typer:
     """A command with plain help and Python's own tracebacks."""
     return typer.Typer(
@@ -32,7 +36,7 @@ def new_app(help_text: str) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings=CONTEXT,
     )
 
 

@@ -100,10 +100,10 @@ def _shared_memory() -> Iterator[tuple[bool, str, str]]:
 
 def _folders() -> Iterator[tuple[bool, str, str]]:
     from stdcf.data.frames.cache import default_cache_dir
-    from suites.paths import LOCAL
+    from suites.paths import local_results
 
     for what, folder, remedy in (
-        ("results", LOCAL, "give --results"),
+        ("results", local_results(), "give --results, or set STDCF_RESULTS"),
         ("cache", default_cache_dir(), "set STDCF_CACHE to a folder you may write"),
     ):
         existing = next(p for p in (folder, *folder.parents) if p.exists())

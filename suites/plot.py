@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from stdcf.errors import UserError
-from suites import paths
 from suites.cli import ResultsBeside, SuiteArgument, new_app, run
+from suites.paths import results_folder
 
 app = new_app("Draw the figures of a suite (default: of all) from results alone.")
 
@@ -28,7 +28,7 @@ def main(
     from suites.reporting.drawing import Setting, draw_settings
     from suites.reporting.settings import by_setting, suites_to_show
 
-    folder = (out or (results or paths.LOCAL) / "figures").expanduser().resolve()
+    folder = (out or results_folder(results, must_exist=False) / "figures").expanduser().resolve()
     store.check_writable(folder, "--out")
     settings = [
         Setting(suite.name, setting, rows)

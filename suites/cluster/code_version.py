@@ -15,6 +15,8 @@ from suites.engine.store.provenance import SNAPSHOT_FILE, commit
 from suites.paths import REPOSITORY
 
 _PACKAGES = ("stdcf", "baselines", "suites", "slurm")
+# A wheel's shipped rows are no code.
+_NO_CODE = ("__pycache__", "shipped")
 
 
 def code_version() -> str:
@@ -51,5 +53,6 @@ def snapshot(folder: Path) -> Path:
 def _files() -> Iterator[Path]:
     for package in _PACKAGES:
         for root, folders, files in os.walk(REPOSITORY / package):
-            folders[:] = sorted(name for name in folders if name != "__pycache__")
-            yield from (Path(root) / name for name in sorted(files) if not name.endswith(".pyc"))
+            folders[:] = sorted(name for name in folders if name not in _NO_CODE)
+            found = (Path(root) / name for name in sorted(files) if not name.endswith(".pyc"))
+            yield from (path for path in found if path != REPOSITORY / SNAPSHOT_FILE)

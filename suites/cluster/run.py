@@ -84,7 +84,8 @@ def run_on_cluster(
     for refusal in sent.refused:
         print(f"error: {refusal}", file=sys.stderr)
     if detach and done < len(runs):
-        where = "" if session.results == paths.LOCAL else f" --results {session.results}"
+        is_default = session.results == paths.results_folder(None)
+        where = "" if is_default else f" --results {session.results}"
         if queued or sent.jobs:
             runs_are = f"where they are: python -m suites.status {name}{where}"
             table_is = f"their table:    python -m suites.report {name}{where}"

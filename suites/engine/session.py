@@ -82,7 +82,7 @@ class Session:
     ) -> None:
         self.suite = suite
         self.request = request
-        self.results = (results or paths.LOCAL).expanduser().resolve()
+        self.results = paths.results_folder(results, must_exist=False)
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
         self._facts: dict[str, ClipFacts] = {}

@@ -15,10 +15,10 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.whole_file import write_atomically
-from suites import paths
 from suites.engine.spec import RunSpec, parse_spec
 from suites.engine.store.index import read_rows
 from suites.engine.store.lease import held, held_elsewhere
+from suites.engine.store.shipped import shipped_runs
 
 # A row with one of these would come out the same again; the others are run again.
 FINAL_STATUSES = frozenset({"ok", "nan", "cap_exceeded", "oom"})
@@ -173,7 +173,7 @@ def rows(results: Path, suite: str | None = None) -> list[dict[str, Any]]:
         UserError: naming a result.json that is not a row.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for root, shipped in ((paths.SHIPPED, True), (results, False)):
+    for root, shipped in ((shipped_runs(), True), (results, False)):
         if shipped and root.resolve() == results.resolve():
             continue
         for path, result in read_rows(root, suite).items():

@@ -7,15 +7,17 @@ import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from suites.engine.spec import RunSpec
-from suites.paths import REPOSITORY
+from suites.paths import IS_CHECKOUT, REPOSITORY
+
+if TYPE_CHECKING:
+    from suites.engine.spec import RunSpec
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydantic", "av", "fvcore")
 
-# In a copy of the code that jobs run from: what it was copied from.
-SNAPSHOT_FILE = "snapshot.json"
+# In a copy of the code (that jobs run from, a wheel, an sdist): what it was copied from.
+SNAPSHOT_FILE = "suites/snapshot.json"
 
 
 @cache
@@ -26,6 +28,9 @@ def commit() -> tuple[str, bool | None]:
         return noted["commit"], noted["dirty"]
     except FileNotFoundError:
         pass
+    # Above an installed package there may be another project's repository.
+    if not IS_CHECKOUT or not (REPOSITORY / ".git").exists():
+        return "unknown", None
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -85,7 +90,7 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def header(spec: RunSpec, device: str) -> dict[str, Any]:
+def header(spec: "RunSpec", device: str) -> dict[str, Any]:
     """The fields that every row has, however the run ended."""
     return {
         "suite": spec.suite,
@@ -112,7 +117,7 @@ def header(spec: RunSpec, device: str) -> dict[str, Any]:
     }
 
 
-def _of_training(spec: RunSpec) -> dict[str, Any]:
+def _of_training(spec: "RunSpec") -> dict[str, Any]:
     """What a row of training is told apart by, of a run that ended badly too."""
     if not spec.is_training:
         return {}

@@ -26,7 +26,7 @@ DOCS = REPOSITORY / "docs" / "results-in-python.md"
 
 @pytest.fixture(autouse=True)
 def _no_local_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "LOCAL", tmp_path / "local")
+    monkeypatch.setenv("STDCF_RESULTS", str(tmp_path / "local"))
 
 
 def results_of(frame: pd.DataFrame) -> Iterator[dict]:
