@@ -61,6 +61,25 @@ def main(
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every way, not the best; takes longer.")
     ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="Say where the memory of one way is, as 'full', 'bf16+checkpoint' or "
+            "'itsl 2,2 bf16'.",
+        ),
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Draw the step's memory, of --explain's way or of the one to take.",
+        ),
+    ] = None,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.pickle", help="The same for pytorch.org/memory_viz."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
@@ -86,6 +105,8 @@ def main(
     layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
 
     from suites.engine.catalog import build_any
+    from suites.planning.explain import as_object as explained
+    from suites.planning.explain import read_way, save, tables
     from suites.planning.planner import Planner
     from suites.planning.report import Asked, as_object, notes, table
     from suites.planning.ways import preference, schedules, selection
@@ -106,10 +127,6 @@ def main(
         context_bytes=context_bytes,
         optimizer=optimizer,
     )
-    ways = planner.ways(schedules(iterations, sizes), cap_bytes)
-    picked = ways if show_all else selection(ways)
-    found = [planner.confirmed(way) for way in picked]
-    shown = sorted((w for w in found if w), key=lambda way: preference(way, cap_bytes))
     asked = Asked(
         cap=cap,
         cap_bytes=cap_bytes,
@@ -125,13 +142,33 @@ def main(
         model_options=model_options,
         layer_options=layer_options,
     )
+    found = schedules(iterations, sizes)
+    if explain is not None:
+        way = read_way(explain, planner, found, cap_bytes)
+        report = planner.report(way)
+        lines = save(asked, way, report, timeline, snapshot)
+        if as_json:
+            typer.echo(json.dumps(explained(way, report), indent=1))
+        else:
+            for one in tables(asked, way, report):
+                one.print()
+            for line in lines:
+                typer.echo(line)
+        return 0 if way.fits(cap_bytes) else EXIT_ROWS_NOT_OK
+    ways = planner.ways(found, cap_bytes)
+    picked = ways if show_all else selection(ways)
+    exact = [planner.confirmed(way) for way in picked]
+    shown = sorted((w for w in exact if w), key=lambda way: preference(way, cap_bytes))
+    lines = []
+    if timeline is not None or snapshot is not None:
+        lines = save(asked, shown[0], planner.report(shown[0]), timeline, snapshot)
     if as_json:
         typer.echo(
             json.dumps(as_object(asked, shown, [w for w in ways if w not in picked]), indent=1)
         )
     else:
         table(asked, shown).print()
-        for line in notes(asked, shown, len(ways), planner.left_out):
+        for line in [*notes(asked, shown, len(ways), planner.left_out), *lines]:
             typer.echo(line)
     return 0 if shown[0].fits(cap_bytes) else EXIT_ROWS_NOT_OK
 

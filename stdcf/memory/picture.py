@@ -32,7 +32,7 @@ def write_picture(timeline: Timeline, path: Path, facts: str, title: str = "") -
     """
     html = picture(timeline, facts, title)
     try:
-        write_atomically(path, html)
+        write_atomically(path.resolve(), html)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; give another file") from error
     return path

@@ -46,7 +46,7 @@ def write_snapshot(timeline: Timeline, path: Path, alloc_conf: str = "") -> Path
     """
     content = pickle.dumps(snapshot(timeline, alloc_conf))
     try:
-        write_atomically(path, content)
+        write_atomically(path.resolve(), content)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; give another file") from error
     return path

@@ -129,6 +129,15 @@ class Planner:
             confirmed=True,
         )
 
+    def report(self, way: Way) -> MemoryReport:
+        """The prediction of a way's step, of ITSL of its larger stage.
+
+        Raises:
+            UserError: if the model does not take the clips.
+        """
+        found = [self._report(stage, way.savers, way.batch) for stage in way.schedule.stages]
+        return max(found, key=lambda report: report.smallest_cap_bytes or report.peak_bytes)
+
     def _exact(self, stage: Stage, way: Way) -> tuple[MemoryReport, int]:
         """A step, and what of the batch is not in it.
 
