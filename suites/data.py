@@ -82,6 +82,12 @@ CARDS = {
         "<class>/<video>, or train/<class>/<video> beside test/<class>/<video> (val, valid …)",
         "your camera",
     ),
+    "video_list": Card(
+        "videos of your own, or frames of them, by lists",
+        "train.txt and test.txt (lines `path label` or `frame_dir frames label`), or any files by "
+        "--data-option train=FILE and test=FILE, beside the videos",
+        "your camera",
+    ),
     "synthetic_actions": Card(
         "KTH's 6 actions by drawn figures",
         "nothing: it is generated at first use",
@@ -92,7 +98,20 @@ CARDS = {
 Name = Annotated[str, typer.Argument(help="The data set: see `list`.", show_default=False)]
 Root = Annotated[
     Path | None,
-    typer.Option(help="Its folder (default: $STDCF_DATA/NAME, or data/NAME).", show_default=False),
+    typer.Option(
+        "--data-root",
+        "--root",
+        help="Its folder (default: $STDCF_DATA/NAME, or data/NAME).",
+        show_default=False,
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-option",
+        help="NAME=VALUE of the data set, as train=lists/train.txt; repeatable.",
+        show_default=False,
+    ),
 ]
 
 
@@ -107,7 +126,7 @@ def list_data_sets() -> None:
         typer.echo(f"{name}: {card.what}")
         typer.echo(f"  needs   {card.needs}")
         if not card.synthetic:
-            typer.echo(f"  place   {root} ({state}), or the folder that --root gives")
+            typer.echo(f"  place   {root} ({state}), or the folder that --data-root gives")
             typer.echo(f"  source  {card.source}")
 
 
@@ -172,14 +191,15 @@ def generate(
 
 
 @app.command()
-def verify(name: Name, root: Root = None) -> None:
+def verify(name: Name, root: Root = None, data_option: Options = None) -> None:
     """Decode every video; name every broken or missing file (exit status 1 if there is any)."""
     from stdcf.data.tools.verify import verify as check
     from stdcf.errors import printable
 
     _card(name)
     with _bars("files") as bars:
-        verdict = check(name, root, progress=_counter(bars, "decoding"))
+        given = _options(data_option, name, root)
+        verdict = check(name, root, options=given, progress=_counter(bars, "decoding"))
     sound, faults = verdict.sound, verdict.faults
     for fault in faults:
         typer.echo(printable(f"{fault.file}: {fault.reason}"))
@@ -197,6 +217,7 @@ def preview(
     name: Name,
     out: Annotated[Path, typer.Option(help="The PNG to write.", show_default=False)],
     root: Root = None,
+    data_option: Options = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of each class.")] = 2,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 8,
 ) -> None:
@@ -208,7 +229,8 @@ def preview(
     _card(name)
     with _bars("files") as bars:
         progress = _counter(bars, "decoding")
-        data = load_dataset(name, None if root is None else str(root), progress=progress)
+        given = _options(data_option, name, root)
+        data = load_dataset(name, None if root is None else str(root), progress=progress, **given)
     sheet = contact_sheet(data, clips_per_class=clips, frames=frames)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -244,6 +266,12 @@ def pack(
         videos = decoded_videos(folder, frame, progress=_counter(bars, "decoding"))
     n_bytes = pack_videos(name, videos, frame, 1, file)
     typer.echo(f"{len(videos)} videos in {file} ({n_bytes / 1e6:.1f} MB)")
+
+
+def _options(words: list[str] | None, name: str, root: Path | None) -> dict[str, Any]:
+    from suites.engine.request import parse_data_options
+
+    return parse_data_options(words or (), name, root)
 
 
 def _card(name: str) -> Card:

@@ -19,6 +19,7 @@ from stdcf.data.sets import (
     synthetic_actions,
     tr_mnist,
     video_folder,
+    video_list,
     weizmann,
 )
 from stdcf.errors import UserError
@@ -46,6 +47,7 @@ DATASETS: dict[str, Callable[..., VideoData]] = {
     "something_v2": partial(something.load, 2),
     **{name: partial(official_splits.load, name) for name in official_splits.FORMS},
     "video_folder": video_folder.load,
+    "video_list": video_list.load,
     "synthetic_actions": synthetic_actions.load,
     "tr_mnist": tr_mnist.load,
 }

@@ -83,7 +83,7 @@ def assumed_facts(spec: RunSpec) -> ClipFacts:
     }
     options = {**options, **spec.dataset_options}
     classes, train, test = _WHOLE_SETS.get(spec.dataset, _UNKNOWN_SET)
-    if "crop" not in options:
+    if options.get("size") is not None:
         height, width = options["size"]
         shape = (options["channels"], options["clip_frames"], height, width)
         return ClipFacts(shape, classes, train, test, assumed=True)

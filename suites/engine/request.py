@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stdcf.data.sets.roots import FILE_OPTIONS, named_from_root
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA
 from suites.engine.suite import FLAGS, Request, Suite
@@ -80,7 +81,7 @@ def make_request(
         device=device or "cpu",
         ranks=ranks,
         sync_batchnorm=sync_batchnorm,
-        data_options=dict(name_and_value("--data-option", text) for text in data_options),
+        data_options=parse_data_options(data_options, dataset, data_root),
         model_options=dict(name_and_value("--model-option", text) for text in model_options),
         layer_options=_layer_options(layer_options),
         options=_suite_options(suite, options)
@@ -90,6 +91,17 @@ def make_request(
     if cluster_device is None:
         return replace(request, device=_checked_device(request.device))
     return replace(request, device=cluster_device if _takes(suite, dataset, "device") else "cpu")
+
+
+def parse_data_options(
+    texts: Sequence[str], dataset: str, data_root: Path | None
+) -> dict[str, Any]:
+    """NAME=VALUE of a data set; files are named from its folder."""
+    options = dict(name_and_value("--data-option", text) for text in texts)
+    for name in FILE_OPTIONS:
+        if isinstance(options.get(name), str):
+            options[name] = named_from_root(options[name], dataset, data_root)
+    return options
 
 
 def _takes(suite: Suite, dataset: str, field: str) -> bool:

@@ -14,7 +14,7 @@ from stdcf.data.clips.clips import Clips
 from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import Sampling
 from stdcf.data.video import frame_folder, seek
-from stdcf.data.video.decode import BrokenVideo
+from stdcf.data.video.decode import BrokenVideo, count_frames
 from stdcf.errors import printable
 
 # What a dataset gives: clips, labels, videos, and (name, reason) of each broken video.
@@ -32,6 +32,8 @@ class VideoFiles:
         names: posix, of video files or, if `are_folders`, of folders of JPEGs.
         labels: int64 [N].
         numbering: of the frames in all folders.
+        parts: of each folder the (offset, number) of its frames that are used, int64 [N, 2]; None:
+            all frames of each.
     """
 
     root: Path
@@ -39,6 +41,19 @@ class VideoFiles:
     labels: np.ndarray
     are_folders: bool = False
     numbering: frame_folder.Numbering = frame_folder.RELEASE
+    parts: np.ndarray | None = None
+
+    def check(self, index: int, path: Path) -> int:
+        """Frames of a video by decoding all of it; UserError says what is broken."""
+        if self.are_folders:
+            return frame_folder.check(path, self.numbering, self.part(index))
+        return count_frames(path)
+
+    def part(self, index: int) -> tuple[int, int] | None:
+        """(offset, number) of a folder's frames that are used; None: all."""
+        return (
+            None if self.parts is None else (int(self.parts[index, 0]), int(self.parts[index, 1]))
+        )
 
 
 class _Streamed(Clips):
@@ -84,7 +99,8 @@ class _Streamed(Clips):
     ) -> tuple[list[Tensor], np.ndarray]:
         path = self.videos.root / self.videos.names[video]
         if self.videos.are_folders:
-            return frame_folder.read_frames(path, choose, keep, self.videos.numbering)
+            part = self.videos.part(video)
+            return frame_folder.read_frames(path, choose, keep, self.videos.numbering, part)
         return seek.read_frames(path, choose, keep)
 
 

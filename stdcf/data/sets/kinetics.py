@@ -1,6 +1,6 @@
 """Kinetics-400 (Kay et al., 2017): annotations in CSV, or one folder of videos a class."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,6 +12,7 @@ from stdcf.data.sets.annotations import check_labels
 from stdcf.data.sets.class_folders import TEST_NAMES, find_classes
 from stdcf.data.sets.kinetics_lists import COLUMNS, Lists, read_lists
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
+from stdcf.data.sets.places import Places, by_path
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import Tree, check_films, search
 from stdcf.errors import UserError
@@ -19,9 +20,6 @@ from stdcf.errors import UserError
 NAME = "kinetics400"
 # The official test part comes last: its labels were not published.
 PREFERRED = tuple(sorted(TEST_NAMES, key=lambda name: name.startswith("test")))
-
-# From what a list calls a video to its path from the folder; None where it is not there.
-Places = Callable[[str], str | None]
 
 
 def load(
@@ -81,7 +79,7 @@ def find(root: str | Path | None = None) -> Listing:
         return _folder_tree(folder, lists)
     check_labels(folder, {part: [(k, label) for label, k in r] for part, r in lists.rows.items()})
     tree = search(folder)
-    places = _by_path(tree) if lists.are_paths else _by_id(tree)
+    places = by_path(tree) if lists.are_paths else _by_id(tree)
     found: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
     missing: list[str] = []
     whole_films: list[str] = []
@@ -121,43 +119,6 @@ def _by_id(tree: Tree) -> Places:
     for name in tree.videos:
         files.setdefault(PurePosixPath(name).stem, name)
     return lambda key: files.get(key) or files.get(key[:-14])
-
-
-def _by_path(tree: Tree) -> Places:
-    """From a list's path to the file of which most last parts agree with it.
-
-    It is looked up among the files that are there, and never opened as it stands.
-    """
-    by_name: dict[str, list[str]] = {}
-    for name in tree.videos:
-        by_name.setdefault(PurePosixPath(name).name, []).append(name)
-
-    def place(path: str) -> str | None:
-        wanted = [part for part in path.split("/") if part not in ("", ".")]
-        if ".." in wanted:
-            return None
-        candidates = by_name.get(wanted[-1], []) if wanted else []
-        agreeing = [_agreeing(name.split("/"), wanted) for name in candidates]
-        best = max(agreeing, default=0)
-        chosen = [n for n, number in zip(candidates, agreeing, strict=True) if number == best]
-        if len(chosen) > 1:
-            raise UserError(
-                f"{path} of the lists in {tree.root} may be {chosen[0]} or {chosen[1]}: write "
-                "paths from that folder."
-            )
-        return chosen[0] if chosen else None
-
-    return place
-
-
-def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many last parts are the same."""
-    number = 0
-    for a, b in zip(reversed(one), reversed(other), strict=False):
-        if a != b:
-            break
-        number += 1
-    return number
 
 
 def _folder_tree(folder: Path, lists: Lists) -> Listing:

@@ -12,16 +12,14 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.annotations import check_labels, open_annotations
-from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
+from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import Tree, check_films, search
-from stdcf.data.video.frame_folder import RELEASE, find_numbering
+from stdcf.data.video.frame_folder import RELEASE
 from stdcf.errors import UserError
 
 Version = Literal[1, 2]
 
-# Folders by which the naming of all frames is told.
-_SAMPLE = 9
 # The part that accuracy is reported on; the official test part has no labels.
 PARTS = {"train": "train", "test": "validation"}
 
@@ -96,12 +94,9 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     keys = {key for part in rows.values() for key, _ in part}
     tree = search(folder, videos=keys if version == 1 else ())
     present = _present(tree, keys, version)
-    numbering, notes = RELEASE, []
+    numbering, notes = RELEASE, list[str]()
     if version == 1:
-        sample = sorted(present.values())[:_SAMPLE]
-        numbering = find_numbering(folder / name for name in sample)
-        if numbering != RELEASE:
-            notes = [f"The frames are named {numbering.name(0)}, {numbering.name(1)} and on."]
+        numbering, notes = folder_numbering(folder, present.values())
     found: dict[str, VideoFiles] = {}
     missing: list[str] = []
     films: dict[str, list[tuple[str, str]]] = {}

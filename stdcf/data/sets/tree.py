@@ -124,8 +124,8 @@ def is_video(name: str) -> bool:
 def search(root: Path, videos: Collection[str] = ()) -> Tree:
     """Everything below a folder. Files may be links; folders that are links are not searched.
 
-    videos: names of folders that are each a video, as frames; they are not looked into, and may be
-    links.
+    videos: names of folders, or their paths from the root, that are each a video, as frames; they
+    are not looked into, and may be links.
 
     Raises:
         UserError: for a folder that cannot be read.
@@ -144,7 +144,7 @@ def search(root: Path, videos: Collection[str] = ()) -> Tree:
         folders += [place] if prefix else []
         searched = []
         for name in sorted(below):
-            if name in videos:
+            if name in videos or prefix + name in videos:
                 found.append(prefix + name)
             elif Path(parent, name).is_symlink():
                 left_out.append(LeftOut(prefix + name, LINKED))

@@ -1,13 +1,12 @@
 """Anyone's own clips: one folder a class, any video files in it."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stdcf.data.clips.splits import VideoData, check_options
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.class_folders import ClassFolders, LabelledNames, Layout, find_classes
-from stdcf.data.sets.films import film
+from stdcf.data.sets.films import drawn_note, drawn_parts
 from stdcf.data.sets.official_splits import set_beside
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import notes, summary
@@ -49,13 +48,15 @@ def load(
     check_options(size, clip_frames, train_step, test_step)
     folder = data_root("video_folder", root, "one folder of videos for each class")
     found = find_classes(folder, layout)
-    parts = found.parts if found.is_split else _drawn(found.parts["all"], test_fraction, seed)
+    parts = found.parts if found.is_split else drawn_parts(found.parts["all"], test_fraction, seed)
     classes = tuple(sorted({label for part in parts.values() for label, _ in part}))
     _check(found, parts, classes)
     told = notes(found.left_out)
     official = set_beside(folder)
     if official:
         told.append(f"Split at random: {_use(official)}.")
+    elif not found.is_split:
+        told.append(drawn_note(found.parts["all"], test_fraction, seed))
     untested = sorted(set(classes) - {label for label, _ in parts["test"]})
     if untested:
         told.insert(0, f"No test video of {', '.join(untested)}.")
@@ -77,37 +78,8 @@ def load(
     )
 
 
-def _drawn(videos: LabelledNames, test_fraction: float, seed: int) -> dict[str, LabelledNames]:
-    """Videos in two parts; those of one film stay together."""
-    parts: dict[str, LabelledNames] = {"train": [], "test": []}
-    for label in sorted({label for label, _ in videos}):
-        films: dict[str, list[str]] = {}
-        for _, name in filter(lambda video: video[0] == label, videos):
-            films.setdefault(film(name), []).append(name)
-        number = sum(map(len, films.values()))
-        wanted = min(max(round(test_fraction * number), 1), number - 1)
-        tested: list[str] = []
-        for key in sorted(films, key=lambda key: _draw(seed, key)):
-            # The last film stays for training.
-            if len(tested) < wanted and len(tested) + len(films[key]) < number:
-                tested += films[key]
-        for name in sorted(set(tested), key=_parts):
-            parts["test"].append((label, name))
-        rest = {name for names in films.values() for name in names} - set(tested)
-        parts["train"] += [(label, name) for name in sorted(rest, key=_parts)]
-    return parts
-
-
 def _use(official: str) -> str:
     return f"{official}'s official lists are here, which --dataset {official} goes by"
-
-
-def _parts(name: str) -> list[str]:
-    return name.split("/")
-
-
-def _draw(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
 
 
 def _check(found: ClassFolders, parts: Mapping[str, LabelledNames], classes: Sequence[str]) -> None:

@@ -1,18 +1,26 @@
 """What is broken or missing in a data set's folder."""
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets import kinetics, kth_sequences, official_splits, something, weizmann
+from stdcf.data.sets import (
+    kinetics,
+    kth_sequences,
+    official_splits,
+    something,
+    video_list,
+    weizmann,
+)
 from stdcf.data.sets.class_folders import find_classes
 from stdcf.data.sets.listing import Listing
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import LeftOut, check_films, search, summary
-from stdcf.data.video import frame_folder
 from stdcf.data.video.decode import BrokenVideo, count_frames
 from stdcf.errors import UserError
 
@@ -62,18 +70,26 @@ def verify(
     name: str,
     root: Path | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
     """What is sound, broken and not read of a data set, by decoding every frame of every video.
 
-    name: one of those in the error's list. Nothing is written, the cache included. A name in the
-    data set's own lists that has no file counts as a fault, "missing".
+    name: one of those in the error's list. options: the data set's own that say which videos it
+    has (video_list's train, test and classes). Nothing is written, the cache included. A name in
+    the data set's own lists that has no file counts as a fault, "missing".
     """
     if name not in _EXPECTED:
         raise UserError(f"Cannot verify {name!r}: choose {', '.join(_EXPECTED)}.")
     folder = data_root(name, root, "the data set")
-    expected, faults, left_out = _EXPECTED[name](folder)
+    given = dict(options or {})
+    known = list(inspect.signature(_EXPECTED[name]).parameters)[1:]
+    for option in given:
+        if option not in known:
+            words = f"its options are {', '.join(known)}" if known else "it has none"
+            raise UserError(f"{name} is verified without an option {option!r}; {words}.")
+    expected, faults, left_out = _EXPECTED[name](folder, **given)
     with ThreadPoolExecutor(workers) as pool:
         for done, fault in enumerate(pool.map(_fault, expected), 1):
             file = expected[done - 1].file.relative_to(folder).as_posix()
@@ -142,14 +158,9 @@ def _official(name: str, folder: Path) -> _Found:
 
 def _listed(listing: Listing) -> _Found:
     found = [
-        _Expected(
-            videos.root / name,
-            count=partial(frame_folder.check, numbering=videos.numbering)
-            if videos.are_folders
-            else count_frames,
-        )
+        _Expected(videos.root / name, count=partial(videos.check, index))
         for videos in listing.files.values()
-        for name in videos.names
+        for index, name in enumerate(videos.names)
     ]
     return found, _missing(listing.missing), listing.left_out
 
@@ -158,11 +169,18 @@ def _missing(files: Iterable[str]) -> list[Fault]:
     return [Fault(file, "missing") for file in files]
 
 
-_EXPECTED: dict[str, Callable[[Path], _Found]] = {
+def _video_list(
+    folder: Path, train: str | None = None, test: str | None = None, classes: str | None = None
+) -> _Found:
+    return _listed(video_list.find(folder, train=train, test=test, classes=classes))
+
+
+_EXPECTED: dict[str, Callable[..., _Found]] = {
     "kth": _kth,
     "weizmann": _weizmann,
     "video_folder": _video_folder,
     **{name: partial(_official, name) for name in official_splits.FORMS},
+    "video_list": _video_list,
     "kinetics400": lambda folder: _listed(kinetics.find(folder)),
     "something_v1": lambda folder: _listed(something.find(1, folder)),
     "something_v2": lambda folder: _listed(something.find(2, folder)),

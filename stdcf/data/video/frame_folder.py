@@ -108,10 +108,18 @@ def count_frames(folder: Path, numbering: Numbering = RELEASE) -> int:
 
 
 def read_frames(
-    folder: Path, choose: Choose, keep: Keep = whole, numbering: Numbering = RELEASE
+    folder: Path,
+    choose: Choose,
+    keep: Keep = whole,
+    numbering: Numbering = RELEASE,
+    part: tuple[int, int] | None = None,
 ) -> tuple[list[Any], np.ndarray]:
-    """Frames of a folder, each read once; see `stdcf.data.video.seek.read_frames`."""
-    chosen = choose(count_frames(folder, numbering))
+    """Frames of a folder, each read once; see `stdcf.data.video.seek.read_frames`.
+
+    part: (offset, number) of the frames that there are for `choose`; None: all.
+    """
+    first, number = _part(folder, count_frames(folder, numbering), part)
+    chosen = first + choose(number)
     wanted, position = np.unique(chosen, return_inverse=True)
     shape: tuple[int, ...] | None = None
     found = []
@@ -124,12 +132,21 @@ def read_frames(
     return found, position.reshape(chosen.shape)
 
 
-def check(folder: Path, numbering: Numbering = RELEASE) -> int:
+def check(folder: Path, numbering: Numbering = RELEASE, part: tuple[int, int] | None = None) -> int:
     """Frames of a folder whose every picture can be read; BrokenVideo names one that cannot."""
-    count = count_frames(folder, numbering)
-    for index in range(count):
+    first, number = _part(folder, count_frames(folder, numbering), part)
+    for index in range(first, first + number):
         _read(folder / numbering.name(index))
-    return count
+    return number
+
+
+def _part(folder: Path, count: int, part: tuple[int, int] | None) -> tuple[int, int]:
+    first, number = part or (0, count)
+    if first + number > count or number < 1:
+        raise BrokenVideo(
+            folder, f"it holds {count} frames, and its list names {first + number} from the first"
+        )
+    return first, number
 
 
 def _read(file: Path) -> np.ndarray:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from stdcf.data.clips.transforms import Pixels
 
 _PREFIX = "stage-"
-# Data sets whose clips are decoded from the middle of a video, scaled and cropped.
-_STREAMED = ("kinetics400", "something_v1", "something_v2")
 
 
 class Network(Frozen):
@@ -130,7 +128,8 @@ def build(network: Network, checkpoint: Path) -> tuple["nn.Module", tuple[str, .
     weights = read_weights(checkpoint)
     # The classifier is the last matrix.
     count = next((len(w) for w in reversed(weights.values()) if w.dim() == 2), 0)
-    channels = 3 if network.dataset in _STREAMED else _options(network)["channels"]
+    options = _options(network)
+    channels = 3 if _is_streamed(options) else options["channels"]
     model = build_any(
         network.model,
         num_classes=count,
@@ -169,7 +168,7 @@ def clip_of(video: Path, network: Network) -> tuple["Tensor", "Pixels"]:
     from stdcf.data.video.decode import decode_video
 
     options = _options(network)
-    if network.dataset in _STREAMED:
+    if _is_streamed(options):
         crops = {name: options[name] for name in Crops.model_fields} | {"test_crops": 1}
         views = VideoViews(
             VideoFiles(video.parent, (video.name,), np.zeros(1, np.int64)),
@@ -190,6 +189,11 @@ def clip_of(video: Path, network: Network) -> tuple["Tensor", "Pixels"]:
     start = max(len(frames_FCHW) - count, 0) // 2
     places = torch.arange(start, start + count).clamp(max=len(frames_FCHW) - 1)
     return frames_FCHW[places].transpose(0, 1).contiguous(), EQUAL
+
+
+def _is_streamed(options: Mapping[str, Any]) -> bool:
+    """Whether clips are decoded from the middle of a video, scaled and cropped."""
+    return "crop" in options and options.get("size") is None
 
 
 def _options(network: Network) -> Mapping[str, Any]:

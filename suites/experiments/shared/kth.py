@@ -55,7 +55,7 @@ PROFILES = {
 
 DATASETS = (
     *("synthetic_actions", "kth", "weizmann", "jhmdb", "ucf101", "hmdb51"),
-    "video_folder",
+    *("video_folder", "video_list"),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stdcf.data.sets import kinetics, video_folder
 from stdcf.data.sets.class_folders import find_classes
+from stdcf.data.sets.films import drawn_parts
 from stdcf.data.tools.verify import verify
 from stdcf.errors import UserError
 
@@ -146,7 +147,7 @@ def test_clips_of_one_film_stay_together(tmp_path: Path) -> None:
              for clip in (1, 2, 3)]  # fmt: skip
     videos = [(name[2], f"{name[2]}/{name}") for name in names]
     for seed in range(5):
-        parts = video_folder._drawn(videos, 0.3, seed)
+        parts = drawn_parts(videos, 0.3, seed)
         films = {part: {name[:-8] for _, name in rows} for part, rows in parts.items()}
         assert not films["train"] & films["test"]
         assert [len(parts[part]) for part in ("train", "test")] == [36, 18]

@@ -60,7 +60,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path, make_video, names, message)
 def test_a_class_of_one_video_is_only_trained_and_told(tmp_path, make_video):
     fill(tmp_path / "v", make_video, ["hop/a.avi", "sit/a.avi", "sit/b.avi"])
     data = video_folder.load(tmp_path / "v", **SMALL, cache_dir=tmp_path / "c")
-    assert data.notes == ("No test video of hop.",)
+    assert data.notes[0] == "No test video of hop."
+    assert data.notes[1].startswith("Split at random: 30% of each class is tested, seed 0; names")
     assert len(data.train.video_names) == 2
 
 

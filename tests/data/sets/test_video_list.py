@@ -1,0 +1,193 @@
+"""Videos, or frames of them, by lists of `path label`."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stdcf.data.clips.loader import batches
+from stdcf.data.sets import video_list
+from stdcf.data.sets.video_list import find
+from stdcf.data.tools.verify import verify
+from stdcf.errors import UserError
+from suites.engine.catalog import load_dataset
+
+SMALL = {"size": (12, 16), "clip_frames": 8}
+STREAMED = {"crop": 16, "short_side": [20, 24], "test_crop": 16, "test_short_side": 20}
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Files of different contents."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def lists(root: Path, train: str, test: str, end: str = "txt") -> Path:
+    (root / f"train.{end}").write_text(train)
+    (root / f"val.{end}").write_text(test)
+    return root
+
+
+def frames(folder: Path, number: int, name: str = "img_{:05d}.jpg", first: int = 1) -> None:
+    folder.mkdir(parents=True)
+    for index in range(number):
+        shade = np.full((24, 32, 3), 10 * index, np.uint8)
+        Image.fromarray(shade).save(folder / name.format(index + first), quality=95)
+
+
+def shades(clip_CTHW: torch.Tensor) -> list[int]:
+    """The frames' numbers, by their brightness."""
+    return (clip_CTHW.float().mean((0, 2, 3)) / 10).round().int().tolist()
+
+
+def pairs(listing, part: str) -> list[tuple[str, str]]:
+    files = listing.files[part]
+    return [(n, listing.classes[i]) for n, i in zip(files.names, files.labels, strict=True)]
+
+
+def test_whole_frames_and_streamed_clips_of_one_list(tmp_path: Path, make_video) -> None:
+    root = tmp_path / "v"
+    for seed in range(6):
+        make_video(root / "my videos" / f"v{seed}.avi", 16, seed=seed)
+    rows = [f"my videos/v{n}.avi {n % 2}\n" for n in range(6)]
+    lists(root, "".join(rows[:4]), "".join(rows[4:]))
+    (root / "names.txt").write_text("hop\nrun\n")
+    data = video_list.load(root, **SMALL, classes="names.txt", cache_dir=tmp_path / "c")
+    assert data.classes == ("hop", "run")
+    assert data.train.video_names == tuple(f"my videos/v{n}.avi" for n in range(4))
+    streamed = load_dataset("video_list", str(root), **STREAMED, frames=4, interval=2)
+    assert streamed.classes == ("0", "1")
+    ((clip_BCTHW, label_B, _),) = batches(streamed.train, 8)
+    assert clip_BCTHW.shape == (4, 3, 4, 16, 16)
+    assert label_B.tolist() == [0, 1, 0, 1]
+    assert verify("video_list", root).sound == 6
+
+
+@pytest.mark.parametrize("name", ["img_{:05d}.jpg", "{:06d}.png", "frame{}.JPG"])
+def test_folders_of_frames_as_tsn_and_mmaction2_list_them(tmp_path: Path, name: str) -> None:
+    for number in range(4):
+        frames(tmp_path / "frames" / f"a clip_{number}", 12, name, first=number < 9)
+    rows = [f"frames/a clip_{n} {12 - n} {n % 2}\n" for n in range(4)]
+    lists(tmp_path, "".join(rows[:2]), "".join(rows[2:]))
+    data = video_list.load(tmp_path, **STREAMED, frames=12, interval=1, flip=False)
+    (clip_BCTHW, *_), *_ = batches(data.test, 1)
+    # Of the third folder ten of the twelve frames are listed: the last is repeated.
+    assert shades(clip_BCTHW[0]) == [*range(10), 9, 9]
+    assert verify("video_list", tmp_path).sound == 4
+    with pytest.raises(UserError, match="holds folders of frames: give no size"):
+        video_list.load(tmp_path, **SMALL)
+
+
+def test_offsets_of_mmaction2(tmp_path: Path) -> None:
+    for number in range(2):
+        frames(tmp_path / f"{number}", 12)
+    lists(tmp_path, "0 5 3 0\n0 8 4 1\n", "1 0 12 1\n")
+    data = video_list.load(tmp_path, **STREAMED, frames=3, interval=1, flip=False)
+    ((clip_BCTHW, label_B, _),) = batches(data.train, 2)
+    assert label_B.tolist() == [0, 1]
+    assert shades(clip_BCTHW[0]) == [5, 6, 7]
+    (tmp_path / "train.txt").write_text("0 5 8 0\n0 8 4 1\n")
+    fault = verify("video_list", tmp_path).faults[0]
+    assert (fault.file, fault.reason) == (
+        "0",
+        "it holds 12 frames, and its list names 13 from the first",
+    )
+
+
+def test_paths_of_another_machine_and_without_endings(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"videos/{part}/v{n}.webm" for part in ("a", "b") for n in range(2)))
+    lists(
+        tmp_path,
+        "/disk1/k400/a/v0 jump\n/disk1/k400/b/v0 run\n",
+        "/disk1/k400/a/v1 jump\n/disk1/k400/b/v1 run\n/disk1/k400/c/v9 run\n",
+        "csv",
+    )
+    found = find(tmp_path)
+    assert pairs(found, "train") == [("videos/a/v0.webm", "jump"), ("videos/b/v0.webm", "run")]
+    assert found.missing == ("/disk1/k400/c/v9",)
+    assert found.listed == {"train": 2, "test": 3}
+
+
+def test_lists_by_option_in_any_folder_and_one_with_parts(tmp_path: Path) -> None:
+    root = touch(tmp_path / "v", *(f"{n}.mp4" for n in range(4)))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/one.csv").write_text(
+        "path,label,split\n0.mp4,a,train\n1.mp4,b,training\n2.mp4,a,val\n3.mp4,b,val\n"
+    )
+    found = find(root, train="../lists/one.csv")
+    assert pairs(found, "test") == [("2.mp4", "a"), ("3.mp4", "b")]
+    (tmp_path / "lists/one.csv").write_text("path,label,split\n0.mp4,a,train\n1.mp4,b,holdout\n")
+    with pytest.raises(UserError, match="parts holdout, train; some must"):
+        find(root, train="../lists/one.csv")
+
+
+def test_a_random_split_keeps_groups_together_and_says_so(tmp_path: Path) -> None:
+    names = [f"{x}/v_{x}_g{f:02d}_c{c:02d}.avi" for x in "ab" for f in range(5) for c in (1, 2)]
+    touch(tmp_path, *names)
+    (tmp_path / "train.txt").write_text("".join(f"{name} {name[0]}\n" for name in names))
+    found = find(tmp_path)
+    assert [len(files.names) for files in found.files.values()] == [12, 8]
+    groups = [{name[-11:-8] + name[0] for name in f.names} for f in found.files.values()]
+    assert not groups[0] & groups[1]
+    assert found.notes[0].startswith("Split at random: 30% of each class is tested, seed 0; clips")
+    assert "10 films of 20 clips" in found.notes[0]
+    other = find(tmp_path, seed=1)
+    assert other.files["test"].names != found.files["test"].names
+
+
+def test_links_to_folders_and_paths_that_lead_out(tmp_path: Path) -> None:
+    root = touch(tmp_path / "v", "0.mp4", "1.mp4")
+    touch(tmp_path, "secret.mp4")
+    lists(root, f"0.mp4 a\n../secret.mp4 b\n{tmp_path}/secret.mp4 b\n", "1.mp4 b\n")
+    assert len(find(root).missing) == 2
+
+
+WRONG = [
+    ("0.mp4 a\n0.mp4 b\n", "1.mp4 b\n", {}, "twice: 'a' in train, 'b' in train"),
+    ("0.mp4 a\n", "0.mp4 a\n", {}, "twice: 'a' in train, 'a' in test"),
+    ("0.mp4 0\n", "1.mp4 2\n", {"classes": "c.txt"}, "lacks the class '2' of val.txt"),
+    ("0.mp4 0\n", "1.mp4 1\n", {"classes": "d.txt"}, "No file .*d.txt of classes"),
+    ("0.mp4 0\n", "1.mp4 1\n", {"train": "d.txt"}, "No list .*d.txt"),
+    ("0.mp4 0\n", "1.mp4 1\n", {"test": "val.txt"}, "test= is given without train="),
+    ("0.mp4 0\n", "1.mp4 1\n", {"test_fraction": 1.5}, "test_fraction=1.5"),
+    ("0.mp4 0\n", "7.mp4 1\n", {}, r"No test video of video_list in .*\(7.mp4\)"),
+    ("0.mp4 0\n", "1.mp4 1\n", {"clip_frames": 4}, "clip_frames=4 is for clips of whole frames"),
+]
+
+
+@pytest.mark.parametrize(("train", "test", "options", "message"), WRONG)
+def test_what_is_wrong_is_one_line(tmp_path: Path, train, test, options, message) -> None:
+    lists(touch(tmp_path, "0.mp4", "1.mp4"), train, test)
+    (tmp_path / "c.txt").write_text("hop\nrun\n")
+    with pytest.raises(UserError, match=message):
+        video_list.load(tmp_path, **options)
+
+
+def test_a_folder_without_lists_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data-option train=FILE"):
+        find(touch(tmp_path, "0.mp4"))
+    lists(touch(tmp_path, "1.mp4"), "0.mp4 0\n", "1.mp4 1\n")
+    shutil.copy(tmp_path / "train.txt", tmp_path / "train.csv")
+    with pytest.raises(UserError, match="may both be the train list"):
+        find(tmp_path)
+
+
+def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
+    import time
+
+    touch(tmp_path, "0/v000000000.mp4", "0/v000000001.mp4")
+    rows = (f"{n // 10_000}/v{n:09d}.mp4 {n % 400}\n" for n in range(10**6))
+    (tmp_path / "train.txt").write_text("".join(rows))
+    (tmp_path / "val.txt").write_text("0/v000000001.mp4 1\n")
+    (tmp_path / "train.txt").write_text(
+        (tmp_path / "train.txt").read_text().replace("0/v000000001.mp4 1\n", "", 1)
+    )
+    started = time.process_time()
+    found = find(tmp_path)
+    assert time.process_time() - started <= 5
+    assert found.listed == {"train": 10**6 - 1, "test": 1}
