@@ -141,5 +141,5 @@ def _sbatch(script: Path, resources: Resources) -> str:
         raise Refused(f"the cluster takes no job with {resources}: {said}") from error
     match = re.match(r"(\d+)", done.stdout.strip())
     if match is None:
-        raise Refused(f"sbatch said {done.stdout!r}, which is no job id")
+        raise Refused(f"sbatch said {done.stdout!r}, which is not a job id")
     return match[1]

@@ -104,7 +104,7 @@ def load_profile(
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the cluster file {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is no TOML: {error}") from error
+        raise UserError(f"{path} is not TOML: {error}") from error
     # The one setting that is a table itself.
     tables = {key for key, value in content.items() if isinstance(value, dict) and key != "sbatch"}
     common = {key: value for key, value in content.items() if key not in tables}

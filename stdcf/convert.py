@@ -189,7 +189,7 @@ def _replaced(
     module: nn.Module, convert: Callable[[str, nn.Module], nn.Module | None]
 ) -> nn.Module:
     """A deep copy of the module in which `convert` has replaced what it returns a new one for."""
-    # A weight that a hook computes (spectral norm) is no leaf, and deepcopy would refuse it.
+    # A weight that a hook computes (spectral norm) is not a leaf, and deepcopy would refuse it.
     replacements: dict[int, Any] = {
         id(t): t.detach().clone() for t in tensors_of(module) if t.grad_fn is not None
     }

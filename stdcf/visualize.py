@@ -13,7 +13,7 @@ def outputs_of(model: nn.Module, names: Iterable[str], x_BCTHW: Tensor) -> dict[
     """The named modules' outputs in one forward pass, as the model is.
 
     Raises:
-        ValueError: if a name is no module's, or the model does not call it.
+        ValueError: if a name is not a module's, or the model does not call it.
     """
     modules = dict(model.named_modules())
     found: dict[str, Tensor] = {}

@@ -226,7 +226,7 @@ def plan_of(
         rest = (options.stride, options.padding, options.dilation, options.groups)
         return _compiled_plan(device_kind(x_BCTHW), dtype, shapes, *rest, limit_bytes)
     if torch.jit.is_tracing():
-        # Sizes are no numbers there, and of plans without a kernel this is the one to take.
+        # Sizes are not numbers there, and of plans without a kernel this is the one to take.
         return _ELSEWHERE
     if device_kind(x_BCTHW) != "cpu":
         # No choice; looking for one takes as long as launching the convolution.

@@ -15,7 +15,7 @@ def check_size(
         RuntimeError: for another number of axes or channels, or an input smaller than the filter.
     """
     if torch.jit.is_tracing():
-        # Sizes are no numbers there.
+        # Sizes are not numbers there.
         return
     shape = list(x_BCTHW.shape)
     if x_BCTHW.ndim != 5:

@@ -43,7 +43,7 @@ def _makes_weight(hook: Any) -> bool:
 
 
 def other_filter(layer: nn.Module, filters: tuple[str, ...], tied: set[int]) -> str | None:
-    """Why a layer's filter is no parameter that can be replaced; None if it is.
+    """Why a layer's filter is not a parameter that can be replaced; None if it is.
 
     Args:
         filters: names of the parameters that make it, without "bias".

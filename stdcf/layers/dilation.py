@@ -131,7 +131,7 @@ def dilated_padding(conv: nn.Conv3d, dilation: Triple) -> str | Triple:
     """The padding with which an nn.Conv3d keeps its output size at another dilation.
 
     Raises:
-        ValueError: if that is no whole number, or a dilation is below 1.
+        ValueError: if that is not a whole number, or a dilation is below 1.
     """
     kernel_size: Triple = tuple(conv.kernel_size)  # type: ignore[assignment]
     old = extent(kernel_size, tuple(conv.dilation))  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def padding_for_extent(padding: str | Triple, old: Triple, new: Triple) -> str |
     ``padding + (new - old) / 2`` per axis. "same" stays "same"; "valid" counts as 0.
 
     Raises:
-        ValueError: if that is no whole number or is negative.
+        ValueError: if that is not a whole number or is negative.
     """
     if padding == "same":
         return padding

@@ -38,7 +38,7 @@ def read(path: Path, changed_ns: int | None) -> Entries:
     """A book as it was at a time; nothing where there was none.
 
     Raises:
-        UserError: if the file is no book.
+        UserError: if the file is not a book.
     """
     if changed_ns is None:
         return {}
@@ -50,7 +50,7 @@ def read(path: Path, changed_ns: int | None) -> Entries:
         return entries
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is no book of plans ({error}); delete it, or set STDCF_PLANS to another"
+            f"{path} is not a book of plans ({error}); delete it, or set STDCF_PLANS to another"
         ) from error
 
 

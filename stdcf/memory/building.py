@@ -27,7 +27,7 @@ def build_fake(model_fn: Callable[[], nn.Module], mode: FakeTensorMode) -> nn.Mo
 
     Raises:
         UserError: if it asks for a GPU that is not there, is compiled, is not fully built, cannot
-            be copied, or is no module.
+            be copied, or is not a module.
     """
     try:
         with quiet(), mode:

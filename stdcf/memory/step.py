@@ -40,9 +40,9 @@ class StepOptions:
         num_classes: what the model must give, and the range of the labels; None: as it gives.
         loss: "cross_entropy", "mse" or a function of the model's output and a target. The target is
             labels [B] for an output [B, classes], the clip for an output of its shape, else a
-            tensor like the output. Where the output is no tensor, or `inputs` is given, a function
-            gets the output and the batch (args, kwargs); a name goes by the output's `logits`.
-            Several losses, in a list, tuple or mapping, are summed.
+            tensor like the output. Where the output is not a tensor, or `inputs` is given, a
+            function gets the output and the batch (args, kwargs); a name goes by the output's
+            `logits`. Several losses, in a list, tuple or mapping, are summed.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9), or a function that makes any optimiser
             of the parameters; its own foreach and fused hold.
         autocast: None, bfloat16, or float16, which takes a GradScaler.
@@ -262,7 +262,7 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
 
     def target_for(self, output: Any) -> Any:
-        """A target such as the loss takes for this output; the batch where that is no tensor.
+        """A target such as the loss takes for this output; the batch where that is not a tensor.
 
         Raises:
             UserError: if `num_classes` is not what the model gives, or a named loss gets no tensor.
@@ -293,7 +293,7 @@ def logits(output: Any) -> Tensor:
     """What a named loss is taken of: the output, or its `logits`.
 
     Raises:
-        UserError: if the output is no tensor and has none.
+        UserError: if the output is not a tensor and has none.
     """
     found = output.get("logits") if isinstance(output, Mapping) else output
     found = getattr(found, "logits", found)

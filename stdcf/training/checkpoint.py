@@ -39,11 +39,11 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     content = path.read_bytes()
     digest, payload = content[len(_MAGIC) : len(_MAGIC) + 32], content[len(_MAGIC) + 32 :]
     if not content.startswith(_MAGIC):
-        raise CheckpointError(f"{path} is no checkpoint of this version")
+        raise CheckpointError(f"{path} is not a checkpoint of this version")
     if hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path} is damaged (its checksum does not match)")
     if not zipfile.is_zipfile(io.BytesIO(payload)):
-        raise CheckpointError(f"{path} is no checkpoint of this version")
+        raise CheckpointError(f"{path} is not a checkpoint of this version")
     try:
         return torch.load(io.BytesIO(payload), map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:

@@ -61,7 +61,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content: Any = load_checkpoint(path)
     except CheckpointError:
         if not zipfile.is_zipfile(path):
-            raise UserError(f"{path} holds no weights: it is no file of torch.save's.") from None
+            raise UserError(f"{path} holds no weights: torch.save did not write it.") from None
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

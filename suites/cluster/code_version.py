@@ -15,7 +15,7 @@ from suites.engine.store.provenance import SNAPSHOT_FILE, commit
 from suites.paths import REPOSITORY
 
 _PACKAGES = ("stdcf", "baselines", "suites", "slurm")
-# A wheel's shipped rows are no code.
+# A wheel's shipped rows are not code.
 _NO_CODE = ("__pycache__", "shipped")
 
 

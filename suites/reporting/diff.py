@@ -80,7 +80,7 @@ def _results(name: str) -> Iterator[Path]:
         except OSError as error:
             raise UserError(f"no folder {name}, and no git to look for a commit") from error
         if found.returncode:
-            raise UserError(f"{name} is no folder of results, nor a commit of this repository")
+            raise UserError(f"{name} is not a folder of results, nor a commit of this repository")
         archive = subprocess.run(
             ["git", "-C", repository, "archive", found.stdout.strip(), "results/runs"],
             capture_output=True,

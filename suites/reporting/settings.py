@@ -21,7 +21,7 @@ def by_setting(suite: str, results: Path | None) -> dict[str, list[Row]]:
     own, by the setting and the start of its manifest; variations of a set stay with it.
 
     Raises:
-        UserError: if `results` is given and is no folder.
+        UserError: if `results` is given and is not a folder.
     """
     return grouped(store.rows(paths.results_folder(results), suite))
 

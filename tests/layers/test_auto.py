@@ -195,7 +195,7 @@ def test_explain_names_every_plan_once() -> None:
 def test_a_file_that_is_no_book_is_refused_in_one_line(book: Path, content: str) -> None:
     book.parent.mkdir()
     book.write_text(content)
-    with pytest.raises(UserError, match=r"plans.json is no book of plans .*delete it") as raised:
+    with pytest.raises(UserError, match=r"plans.json is not a book of plans .*delete it") as raised:
         make()(torch.ones(SHAPE))
     assert "\n" not in str(raised.value)
 

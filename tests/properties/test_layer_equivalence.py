@@ -136,7 +136,7 @@ def assert_close(got: Tensor, expected: Tensor, what: str) -> None:
 
 
 def padding_after(case: Case, dilation: Triple) -> str | Triple | None:
-    """padding + (d_new − d_old)·(k − 1)/2 per axis; None where that is no whole number ≥ 0."""
+    """padding + (d_new − d_old)·(k − 1)/2 per axis; None where that is not a whole number ≥ 0."""
     if case.padding == "same":
         return "same"
     if case.padding == "valid":

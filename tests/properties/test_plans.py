@@ -229,7 +229,7 @@ def assert_bounded(case: Case, dtype: torch.dtype, autocast: bool = False) -> No
         got = [y, *torch.autograd.grad(y, tensors, grad)]
         for name, a, b, bound in zip(NAMES, got, expected, bounds, strict=False):
             assert a.shape == b.shape
-            # What is no number is off as well.
+            # What is not a number is off as well.
             off = ~((a.detach().double() - b).abs() <= gamma * bound)
             assert not off.any(), f"{run}: {name} beyond its bound at {off.sum()} of {off.numel()}"
 

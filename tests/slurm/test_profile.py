@@ -60,7 +60,7 @@ def test_a_file_without_tables_is_one_profile(tmp_path: Path) -> None:
         ("[a]\nmodules = 'cuda'\n", "a", "modules: input should be a valid tuple"),
         ("[a]\n[b]\n", None, "has a, b; choose with --cluster-profile"),
         ("[a]\n[b]\n", "c", "no profile 'c' in "),
-        ("parallel =\n", None, "is no TOML: "),
+        ("parallel =\n", None, "is not TOML: "),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_valid(

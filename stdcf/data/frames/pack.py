@@ -67,7 +67,7 @@ def unpack_videos(
     """Names and cache entries of a pack's videos, as if they had been decoded here.
 
     Raises:
-        UserError: if it is no pack, is damaged, or is of another data set, size or decoder.
+        UserError: if it is not a pack, is damaged, or is of another data set, size or decoder.
     """
     try:
         with np.load(file, allow_pickle=False) as content:

@@ -20,7 +20,7 @@ def open_annotations(file: Path) -> Iterator[TextIO]:
         with file.open(encoding="utf-8-sig", newline="") as content:
             yield content
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} is no CSV in UTF-8: {error}.") from error
+        raise UserError(f"{file} is not a CSV in UTF-8: {error}.") from error
 
 
 def check_labels(folder: Path, rows: Mapping[str, Sequence[tuple[str, str]]]) -> None:

@@ -26,7 +26,7 @@ class Lists:
     Attributes:
         rows: "train" and "test" -> (label, key): <id>_<start>_<end>, or a path if `are_paths`.
         names: of classes, by the number that path lists have for them.
-        left_out: files that are no list, and parts that are not used.
+        left_out: files that are not lists, and parts that are not used.
         lacking: what is wrong with a file that should be a list, if no other is one.
     """
 
@@ -100,7 +100,7 @@ def read_lists(folder: Path, test_names: Sequence[str]) -> Lists:
 
 
 def _other(file: Path, kind: str, lists: Lists) -> None:
-    """A CSV that is no list: names of classes, or one that should be a list."""
+    """A CSV that is not a list: names of classes, or one that should be a list."""
     if kind == "names":
         with open_annotations(file) as content:
             for row in csv.DictReader(content):

@@ -59,7 +59,7 @@ def parse_sequences(text: str) -> tuple[KthVideo, ...]:
             limits = _RANGE.fullmatch(part)
             if not limits or not 1 <= int(limits[1]) <= int(limits[2]):
                 raise UserError(
-                    f"00sequences.txt, line {number}: {part!r} is no range of frames, as 1-95."
+                    f"00sequences.txt, line {number}: {part!r} is not a range of frames, as 1-95."
                 )
             ranges.append((int(limits[1]), int(limits[2])))
         videos.append(KthVideo(match[1], int(match[2]), match[3], int(match[4]), tuple(ranges)))

@@ -176,7 +176,7 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is no JSON: {error}.") from error
+        raise UserError(f"{file} is not JSON: {error}.") from error
 
 
 def _present(tree: Tree, keys: set[str], version: Version) -> dict[str, str]:

@@ -80,7 +80,7 @@ _COMPANIONS = frozenset(
 LINKED = "a linked folder, which is not searched: give its real place, or move it here"
 HIDDEN = "hidden by the dot of its name: rename it"
 PICTURES = "pictures, which are not read here: make a video file of each series"
-NO_VIDEO = "its ending is no video's: rename or convert it"
+NO_VIDEO = "its ending is not a video's: rename or convert it"
 
 
 @dataclass(frozen=True)

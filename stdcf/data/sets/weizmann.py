@@ -129,7 +129,7 @@ def decoded_videos(
 def _person_and_action(name: str) -> tuple[str, str]:
     match = _NAME.fullmatch(name.rpartition("/")[2])
     if match is None:
-        raise UserError(f"{name!r:.80} is no Weizmann video; make the pack again")
+        raise UserError(f"{name!r:.80} is not a Weizmann video; make the pack again")
     return match[1].lower(), match[2].lower()
 
 

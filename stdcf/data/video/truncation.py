@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-# The top-level boxes of MP4 and QuickTime; what is none of them is no box, whatever it spells.
+# The top-level boxes of MP4 and QuickTime; what is none of them is not a box, whatever it spells.
 _BOXES = frozenset(
     kind.encode()
     for kind in [
@@ -55,7 +55,7 @@ def promised_bytes(path: Path) -> int | None:
 
 
 def _boxes_end(file: BinaryIO, file_bytes: int) -> int | None:
-    """End of the last top-level box (ISO/IEC 14496-12, §4.2); what follows it is no box."""
+    """End of the last top-level box (ISO/IEC 14496-12, §4.2); what follows it is not a box."""
     position = 0
     while position + 8 <= file_bytes:
         file.seek(position)

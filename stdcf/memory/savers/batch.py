@@ -40,7 +40,7 @@ class Batch:
             clip_shape: [B, C, T, H, W], for an `inputs` that has a parameter of this name.
 
         Raises:
-            UserError: if that is no pair of arguments and keyword arguments, or holds no tensor.
+            UserError: if that is not a pair of arguments and keyword arguments, or holds no tensor.
         """
         if takes_clip_shape(inputs):
             if clip_shape is None:
@@ -102,7 +102,7 @@ class Batch:
                 "inputs= to make it"
             )
         cuts = cuts_of(self.size, parts)
-        # The arguments themselves are no list with an item a clip, however many there are.
+        # The arguments themselves are not a list with an item a clip, however many there are.
         found = [[part_of(item, self.size, cut) for item in self.args] for cut in cuts]
         named = [{k: part_of(v, self.size, cut) for k, v in self.kwargs.items()} for cut in cuts]
         cut_to = [id(tensor) for tensor in tensors([*found[0], *named[0].values()])]
@@ -148,7 +148,7 @@ def total_loss(value: Any) -> Tensor:
     """The sum of what a loss function gives: one loss, or several in a list, tuple or mapping.
 
     Raises:
-        UserError: if one of them is no tensor of a single number.
+        UserError: if one of them is not a tensor of a single number.
     """
     if isinstance(value, Tensor):
         losses = [value]

@@ -70,7 +70,7 @@ class Int8(Saver):
 
 
 def quantise(tensor: Tensor) -> _Quantised | None:
-    """A tensor in 8 bits; None if it is no dense floating-point tensor of some size, all finite."""
+    """A tensor in 8 bits; None unless it is dense, floating-point, all finite and of some size."""
     n = tensor.numel()
     block = next((size for size in BLOCKS if n % size == 0), None)
     if block is None or n < MIN_VALUES or not tensor.is_floating_point() or not _is_dense(tensor):

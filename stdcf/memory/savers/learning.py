@@ -46,7 +46,7 @@ def learn(
     Micro-batches cut what has the batch's size as its first dimension, and lists of as many items.
 
     Raises:
-        UserError: if the batch is none of these, or cannot be cut, or for a loss that is no number.
+        UserError: if the batch is none of these or cannot be cut, or the loss is not a number.
     """
     made = None if _is_of_loader(clip_BCTHW, inputs) else batch_of(clip_BCTHW, inputs)
     size = (batch_size(clip_BCTHW) or 0) if made is None else made.size

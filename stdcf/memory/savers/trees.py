@@ -57,7 +57,7 @@ def part_of(tree: Any, size: int, cut: slice) -> Any:
 
 
 def part_of_batch(batch: Any, size: int, cut: slice) -> Any:
-    """`part_of` of a batch as a whole: a list or tuple of clips and labels is no list of clips."""
+    """`part_of` of a whole batch: a list or tuple of clips and labels is not a list of clips."""
     if type(batch) in (list, tuple):
         return type(batch)(part_of(item, size, cut) for item in batch)
     return part_of(batch, size, cut)

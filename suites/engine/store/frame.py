@@ -31,7 +31,7 @@ def runs(results: Path | str | None = None) -> "pd.DataFrame":
         results: the folder of your runs; by default results/local.
 
     Raises:
-        UserError: if `results` is no folder.
+        UserError: if `results` is not a folder.
     """
     import pandas as pd
 
@@ -58,7 +58,7 @@ def curves(results: Path | str | None = None) -> "pd.DataFrame":
         results: the folder of your runs; by default results/local.
 
     Raises:
-        UserError: if `results` is no folder.
+        UserError: if `results` is not a folder.
     """
     import pandas as pd
 

@@ -41,7 +41,7 @@ def reconstruct(run: Run) -> dict[str, Any]:
     return {
         "status": "ok",
         "reason": None,
-        # Not "accuracy": it is no share of anything.
+        # Not "accuracy": it is not a share of anything.
         "psnr_db": float(ratios.mean()),
         "psnr_db_of_clips": [round(float(ratio), 3) for ratio in ratios],
         # What a black clip has, which costs nothing.

@@ -112,7 +112,7 @@ WRONG = [
     ("v1", lambda r: v1_tree(r, "1;\xe9\n".encode("latin-1")), "no CSV in UTF-8"),
     ("v2", lambda r: v2_tree(r, '[{"id": "1", "template": 7}]'), "expected a list of objects"),
     ("v2", lambda r: v2_tree(r, '{"id": "1"}'), "expected a list of objects"),
-    ("v2", lambda r: v2_tree(r, "[" * 100_000), "is no JSON"),
+    ("v2", lambda r: v2_tree(r, "[" * 100_000), "is not JSON"),
     ("v2", lambda r: v2_tree(r, '[{"id": "1", "template": "hop"}]'), "lacks the label 'hop'"),
 ]  # fmt: skip
 

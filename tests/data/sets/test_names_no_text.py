@@ -1,4 +1,4 @@
-"""Names of files that are no text: as unzip leaves them of archives from another code page."""
+"""Names of files that are not text: as unzip leaves them of archives from another code page."""
 
 import os
 import shutil

@@ -157,7 +157,7 @@ def test_wrong_lists_of_v1_are_one_line(tree, file, content, message):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("train", "[", "is no JSON"),
+        ("train", "[", "is not JSON"),
         ("train", json.dumps([{"id": "1"}]), "expected a list of objects with id and template"),
         ("labels", json.dumps(["a"]), "expected an object of label: number"),
     ],

@@ -20,7 +20,7 @@ from stdcf.data.video import seek
 from stdcf.data.video.decode import decode_video
 from stdcf.errors import UserError
 
-# Of processor time, so that a busy machine is no hang; and of time, where it only waits.
+# Of processor time, so that a busy machine is not a hang; and of time, where it only waits.
 CPU_SECONDS, SECONDS = 30, 300
 BYTES = 2**30
 SIZE = (24, 32)

@@ -77,7 +77,7 @@ def kth(conv):
     ("model", "names"),
     [
         (lambda: kth(nn.Conv3d), ["blocks.0", "blocks.1", "blocks.2"]),
-        # A layer of two convolutions is no block.
+        # A layer of two convolutions is not a block.
         (lambda: kth(Rank1Conv3d), ["blocks.0", "blocks.1", "blocks.2"]),
         (
             torchvision.models.video.r3d_18,

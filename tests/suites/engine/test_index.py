@@ -75,7 +75,7 @@ def test_what_changed_is_read_again(results: Path, opened: list[Path]) -> None:
     found = read_rows(results)
     assert found[str(changed.relative_to(results))]["accuracy"] == 0.125
     assert found[str(replaced.relative_to(results))]["dataset"] == "waizmann"
-    # Without its spec a folder is no run.
+    # Without its spec a folder is not a run.
     assert found.keys() == before.keys() - {str(p.relative_to(results)) for p in (gone, other)}
     assert {path.parent for path in opened} == {changed, replaced, other}
     opened.clear()

@@ -49,7 +49,7 @@ def test_the_rank_is_the_dimension_in_closed_form(family: str, m: int, n: int) -
 
 
 def test_dimensions_by_hand() -> None:
-    """C=4, M=3, N=2: of a change of basis, 3² and 2² are no freedom; of rank-1's, 4²."""
+    """C=4, M=3, N=2: of a change of basis, 3² and 2² are not freedom; of rank-1's, 4²."""
     assert freedom("regular", 0, 0, 4) == 27 * 16
     assert freedom("stdcf", 3, 2, 4) == 6 * 16 + 27 + 6 - 9 - 4
     assert freedom("rank1", 0, 0, 4) == 9 * 16 + 3 * 16 - 16

@@ -191,7 +191,7 @@ def test_what_is_drawn_is_kept_until_it_changes(rows: list[dict], tmp_path: Path
     times = {path: path.stat().st_mtime_ns for path in paths}
     assert draw_settings([setting], tmp_path) == [paths]
     assert {path: path.stat().st_mtime_ns for path in paths} == times
-    # Where the runs lie is no part of a figure.
+    # Where the runs lie is not a part of a figure.
     moved = [{**row, "folder": "/elsewhere"} for row in rows]
     assert drawn(Setting("kth_table2", "one", moved), tmp_path) == paths
     other = [{**rows[0], "accuracy": 0.125}, *rows[1:]]

@@ -173,8 +173,8 @@ def test_two_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any)
     assert call(report, "--diff", "HEAD~1", runs, "--format", "json")[1].count("+25.00") == 1
     for wrong, words in (
         ("empty", "has no results/runs"),
-        ("nowhere", "is no folder of results, nor a commit"),
-        ("--output=x", "is no folder of results, nor a commit"),
+        ("nowhere", "is not a folder of results, nor a commit"),
+        ("--output=x", "is not a folder of results, nor a commit"),
         (str(repository / ".git"), "no runs in"),
     ):
         with pytest.raises(UserError, match=words):

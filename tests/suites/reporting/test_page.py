@@ -110,7 +110,7 @@ def test_the_data_is_whole_and_equal_values_are_kept_once(
 ) -> None:
     monkeypatch.setattr(paths, "SHIPPED", made[1] / "none")
     rows = store.rows(made[1])
-    # NaN is no JSON: a browser would refuse the whole.
+    # NaN is not JSON: a browser would refuse the whole.
     data = json.loads(runs_json(rows), parse_constant=lambda word: pytest.fail(word))
     texts = [json.dumps(value) for value in data["pool"]]
     assert len(texts) == len(set(texts))
