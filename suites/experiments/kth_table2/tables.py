@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.kth_table2 import settled
 from suites.experiments.kth_table2.fold_tests import VALUE, fold_tests
 from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
 from suites.reporting import cells, columns
@@ -156,9 +157,11 @@ def _of_itsl(head: str, text: Callable[[str], str]) -> Column[Line]:
 def _recalibration_notes(rows: Sequence[Row]) -> list[str]:
     if not any(VALUE in row for row in rows):
         return []
+    done = settled.note([row for row in rows if row["status"] == "ok"])
     return [
         "recalibrated: BatchNorm's statistics estimated anew on training clips at the size, "
-        "dilation and dropout of the test"
+        "dilation and dropout of the test",
+        *([done] if done else []),
     ]
 
 

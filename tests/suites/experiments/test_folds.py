@@ -10,6 +10,7 @@ from stdcf.errors import UserError
 from suites.engine.dry_run import plan_table
 from suites.engine.progress import label
 from suites.engine.suite import Request
+from suites.experiments.kth_table2 import settled
 from suites.experiments.kth_table2.fold_tests import fold_tests
 from suites.experiments.kth_table2.suite import SUITE
 from suites.experiments.rate_sweep.suite import SUITE as SWEEP
@@ -158,3 +159,19 @@ def test_the_rates_are_what_the_shipped_sweep_chooses() -> None:
         for (layer, trains_by), own in seen.groupby(["layer", "trains_by"]):
             means = own.groupby(["lr", "atom_lr"]).recalibrated_accuracy.mean()
             assert found[layer][trains_by] == Rate(*means.idxmax()), (group, layer, trains_by)
+
+
+def test_training_is_done_where_every_stage_rested(tmp_path: Path) -> None:
+    rising = [0.03 * epoch for epoch in range(20)]
+    resting = [*rising[:16], 0.46, 0.465, 0.46, 0.47]
+    for name, *stages in (("rests", resting, resting), ("moves", resting, rising), ("none",)):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = ["stage,epoch,train_accuracy"]
+        for stage, accuracies in enumerate(stages):
+            lines += [f"s{stage},{e},{value}" for e, value in enumerate(accuracies, 1)]
+        (folder / "curves.csv").write_text("\n".join(lines))
+    rows = [{"folder": str(tmp_path / name)} for name in ("rests", "moves", "none", "missing")]
+    assert [settled.has_settled(row) for row in rows] == [True, False, None, None]
+    assert "in 1 of 2 runs" in settled.note(rows)
+    assert settled.note(rows[2:]) == ""
