@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from stdcf.layers.dilation import dilate_conv3d, dilated_padding
 from stdcf.layers.padding import triple
+from stdcf.models.initialise import draw_filter
 
 
 class _TemporalConv3d(nn.Conv3d):
@@ -102,6 +103,17 @@ class Rank1Conv3d(nn.Module):
             "temporal": [self.temporal.weight],  # type: ignore[list-item]
             "joint": [],
         }
+
+    def reset_by_fan_out(self) -> None:
+        """Draws both filters anew; their product gets the variance 2 / fan_out, biases are 0.
+
+        W_s has that variance of its own fan_out. W_t has half of it, for no ReLU stands between.
+        """
+        in_group, k_t = self.temporal.weight.shape[1:3]
+        draw_filter(self.spatial)
+        draw_filter(self.temporal)
+        # Normal with variance 1 / (k_t · channels that are summed).
+        nn.init.normal_(self.temporal.weight, std=(k_t * in_group) ** -0.5)
 
     def inflate(self, weight_OCHW: Tensor) -> None:
         """Starts from a 2D filter: it becomes W_s, and W_t the mean over time of each channel."""

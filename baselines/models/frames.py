@@ -7,6 +7,12 @@ import timm
 from torch import Tensor, nn
 
 from stdcf.models.inflate import Pretrained, load_imagenet
+from stdcf.models.initialise import draw_head
+
+
+def frame_classifier(num_classes: int) -> nn.Linear:
+    """From a frame's features, drawn as by the authors of TSN, TRN, TSM and TIN: N(0, 0.001)."""
+    return draw_head(nn.Linear(FrameResNet50.out_features, num_classes), std=0.001)
 
 
 class FrameResNet50(nn.Module):

@@ -11,6 +11,7 @@ from baselines.models.i3d_r50 import I3D
 from baselines.models.regions import SimilarityGraph, SpaceTimeGraph, grid_regions
 from stdcf.errors import UserError
 from stdcf.models.inflate import Pretrained
+from stdcf.models.initialise import draw_filter, draw_head
 
 _WIDTH = 512
 _ALIGNED = 7
@@ -56,9 +57,10 @@ class I3DGCN(I3D):
             conv, num_classes, in_channels, dropout=dropout, pretrained=pretrained, **options
         )
         self.reduce = nn.Conv3d(self.fc.in_features, _WIDTH, 1)
+        draw_filter(self.reduce)
         self.similarity = SimilarityGraph(_WIDTH, graph_layers)
         self.space_time = SpaceTimeGraph(_WIDTH, graph_layers)
-        self.fc = nn.Linear(2 * _WIDTH, num_classes)
+        self.fc = draw_head(nn.Linear(2 * _WIDTH, num_classes))
         self.tiles_RX: Tensor
         self.register_buffer("tiles_RX", grid_regions(grid), persistent=False)
 

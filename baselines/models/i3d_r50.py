@@ -8,7 +8,8 @@ from baselines.models.non_local import NonLocalBlock
 from stdcf.errors import UserError
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained, load_imagenet
-from stdcf.models.resnet3d import EXPANSION, STAGES, bottleneck_stage
+from stdcf.models.initialise import initialise
+from stdcf.models.resnet3d import EXPANSION, STAGES, bottleneck_stage, last_norms
 
 Conv = Callable[..., nn.Module]
 
@@ -84,6 +85,7 @@ class I3D(nn.Module):
                         self.non_local[f"{i}_{block}"] = NonLocalBlock(channels)
         self.dropout = ByteMaskDropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
+        initialise(self, last_norms(self), skip=[self.non_local])
         if pretrained:
             load_imagenet(self, pretrained)
 

@@ -7,6 +7,7 @@ from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, VideoResNet
 
 from stdcf.layers.dilation import dilate_conv3d
 from stdcf.models.dropout import ByteMaskDropout
+from stdcf.models.initialise import draw_filter, initialise
 
 Conv = Callable[..., nn.Module]
 
@@ -33,6 +34,11 @@ class FactoredConv(Conv2Plus1D):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The first convolution is spatial, the second temporal; nothing is joint."""
         return {"spatial": [self[0].weight], "temporal": [self[3].weight], "joint": []}
+
+    def reset_by_fan_out(self) -> None:
+        """Draws each of the two by its own fan_out, for a ReLU stands between them."""
+        draw_filter(self[0])
+        draw_filter(self[3])
 
     def set_dilation(self, temporal: int, spatial: int) -> None:
         """Dilates each of the two in its own axes; output sizes stay."""
@@ -110,3 +116,5 @@ class R2Plus1d34(VideoResNet):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.eps = _EPS
+        blocks = (module for module in self.modules() if isinstance(module, BasicBlock))
+        initialise(self, [block.conv2[1] for block in blocks])

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from stdcf.models.dropout import ByteMaskDropout
-from stdcf.models.resnet3d import EXPANSION, STAGES, bottleneck_stage
+from stdcf.models.initialise import initialise
+from stdcf.models.resnet3d import EXPANSION, STAGES, bottleneck_stage, last_norms
 
 Conv = Callable[..., nn.Module]
 
@@ -92,6 +93,7 @@ class SlowFast(nn.Module):
                 self.laterals.append(lateral(fast))
         self.dropout = ByteMaskDropout(dropout)
         self.fc = nn.Linear(slow + fast, num_classes)
+        initialise(self, last_norms(self))
 
     def pathways(self, clip_BCTHW: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Slow and fast features after the stem and each stage, joined where they are joined."""

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from baselines.models.frames import FrameResNet50
+from baselines.models.frames import FrameResNet50, frame_classifier
 from stdcf.errors import UserError
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained
@@ -124,7 +124,7 @@ class TIN(nn.Module):
         mixer = partial(TemporalInterlace, num_frames=num_frames)
         self.backbone = FrameResNet50(in_channels, pretrained, mixer)
         self.dropout = ByteMaskDropout(dropout)
-        self.fc = nn.Linear(self.backbone.out_features, num_classes)
+        self.fc = frame_classifier(num_classes)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """[B, C, num_frames, H, W] -> [B, num_classes].

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from baselines.models.frames import FrameResNet50
+from baselines.models.frames import FrameResNet50, frame_classifier
 from stdcf.errors import UserError
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained
@@ -82,7 +82,7 @@ class TRN(nn.Module):
         self.num_frames = num_frames
         self.backbone = FrameResNet50(in_channels, pretrained)
         self.dropout = ByteMaskDropout(dropout)
-        self.reduce = nn.Linear(self.backbone.out_features, _WIDTH)
+        self.reduce = frame_classifier(_WIDTH)
         self.relations = nn.ModuleList(
             Relation(num_frames, size, num_classes, samples) for size in range(2, num_frames + 1)
         )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.models.frames import FrameResNet50
+from baselines.models.frames import FrameResNet50, frame_classifier
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained
 
@@ -51,7 +51,7 @@ class TSM(nn.Module):
         super().__init__()
         self.backbone = FrameResNet50(in_channels, pretrained, TemporalShift)
         self.dropout = ByteMaskDropout(dropout)
-        self.fc = nn.Linear(self.backbone.out_features, num_classes)
+        self.fc = frame_classifier(num_classes)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """[B, C, T, H, W], any size -> [B, num_classes]."""

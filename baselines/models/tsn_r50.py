@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from baselines.models.frames import FrameResNet50
+from baselines.models.frames import FrameResNet50, frame_classifier
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained
 
@@ -28,7 +28,7 @@ class TSN(nn.Module):
         super().__init__()
         self.backbone = FrameResNet50(in_channels, pretrained)
         self.dropout = ByteMaskDropout(dropout)
-        self.fc = nn.Linear(self.backbone.out_features, num_classes)
+        self.fc = frame_classifier(num_classes)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """[B, C, T, H, W], any size, T segments -> [B, num_classes]."""

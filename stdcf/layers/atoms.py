@@ -97,6 +97,18 @@ INITS: dict[str, Callable[[Tensor, Tensor, Tensor], None]] = {
 }
 
 
+def rescale_(
+    name: str, spatial_MHW: Tensor, temporal_NT: Tensor, coefficients_OCX: Tensor, factor: float
+) -> None:
+    """Multiplies the variance of a draw's composed filter by a factor; not that of "normal"."""
+    with torch.no_grad():
+        if name == "balanced":
+            for part in (spatial_MHW, temporal_NT, coefficients_OCX):
+                part.mul_(factor ** (1 / 6))
+        elif name != "normal":
+            coefficients_OCX.mul_(math.sqrt(factor))
+
+
 def _draw_coefficients_(coefficients_OCX: Tensor, spatial_MHW: Tensor, temporal_NT: Tensor) -> None:
     """Normal coefficients with which the composed filter has nn.Conv3d's variance, given the atoms.
 

@@ -1,5 +1,6 @@
 """The STDCF layer: a 3D convolution whose filter is decomposed jointly over space and time."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from stdcf.layers import auto
-from stdcf.layers.atoms import INITS, reset_bias_
+from stdcf.layers.atoms import INITS, rescale_, reset_bias_
 from stdcf.layers.checks import check_size
 from stdcf.layers.composed import Parameters, compose
 from stdcf.layers.fit import fit_atoms
@@ -131,10 +132,27 @@ class STDCFConv3d(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws all parameters anew."""
-        INITS[self.init](self.spatial_atoms, self.temporal_atoms, self.coefficients)
+        INITS[self.init](*self._parts)
         if self.bias is not None:
             k_t, k_h, k_w = self.kernel_size
             reset_bias_(self.bias, self.in_channels // self.groups * k_t * k_h * k_w)
+
+    def reset_by_fan_out(self) -> None:
+        """Draws all parameters anew; the composed filter gets the variance 2 / fan_out.
+
+        It is that of nn.Conv3d under ``kaiming_normal_(mode="fan_out")`` (He et al., 2015), so that
+        networks start alike with either layer. The bias is 0; "normal" keeps DCFNet's variance.
+        """
+        self.reset_parameters()
+        taps = math.prod(self.kernel_size)
+        fan_in, fan_out = self.in_channels // self.groups * taps, self.out_channels * taps
+        rescale_(self.init, *self._parts, 2 / fan_out * 3 * fan_in)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.spatial_atoms, self.temporal_atoms, self.coefficients
 
     @property
     def plan(self) -> str:

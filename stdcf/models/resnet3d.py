@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from stdcf.errors import UserError
 from stdcf.models.dropout import ByteMaskDropout
 from stdcf.models.inflate import Pretrained, load_imagenet
+from stdcf.models.initialise import initialise
 
 Conv = Callable[..., nn.Module]
 
@@ -92,6 +93,11 @@ def bottleneck_stage(
     return stage
 
 
+def last_norms(network: nn.Module) -> list[nn.Module]:
+    """The last BatchNorm of each bottleneck."""
+    return [module.bn3 for module in network.modules() if isinstance(module, Bottleneck3d)]
+
+
 class ResNet3d50(nn.Module):
     """ResNet-50 with the 3×3 of each of its 16 bottlenecks made 3×3×3 and built by `conv` (§3.2.1).
 
@@ -143,6 +149,7 @@ class ResNet3d50(nn.Module):
             channels = EXPANSION * width
         self.dropout = ByteMaskDropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
+        initialise(self, last_norms(self))
         if pretrained:
             load_imagenet(self, pretrained)
 

@@ -12,7 +12,7 @@ from stdcf import STDCFConv3d, set_dilation
 from stdcf.complexity import _copy, _macs
 from stdcf.errors import UserError
 from stdcf.models import create_model
-from stdcf.models.resnet3d import ResNet3d50
+from stdcf.models.resnet3d import ResNet3d50, last_norms
 
 STDCF = partial(STDCFConv3d, num_spatial_atoms=6, num_temporal_atoms=2)
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCF}
@@ -83,6 +83,9 @@ def test_the_stem_is_built_by_the_layer_only_where_asked() -> None:
 def test_trains(layer: str) -> None:
     torch.manual_seed(0)
     model = create_model("resnet3d_50", conv=LAYERS[layer], num_classes=5, dropout=0.5)
+    for norm in last_norms(model):
+        # They start at 0, with no gradient behind them.
+        nn.init.ones_(norm.weight)
     model(torch.randn(2, 3, 4, 32, 32)).square().mean().backward()
     for name, p in model.named_parameters():
         assert p.grad is not None, name

@@ -9,6 +9,17 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
 
+SHORT_SIDE = (256, 320)
+# Of the crops of `multi_scale`, in quarters of the room that is left: corners, middle, middles of
+# the sides, and between them.
+_PLACES = (
+    *((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)),
+    *((2, 0), (2, 4), (4, 2), (0, 2)),
+    *((1, 1), (1, 3), (3, 1), (3, 3)),
+)
+# As near as this to the crop's side, nothing is scaled.
+_NEAR = 3
+
 
 class Crops(BaseModel):
     """Sizes in pixels; the defaults are those of Kinetics (§3.2.1).
@@ -16,6 +27,9 @@ class Crops(BaseModel):
     Attributes:
         crop: side of the square that is trained on.
         short_side: least and greatest length to which a frame's shorter side is scaled before.
+        multi_scale: instead, parts of the frame's shorter side of which height and width of the
+            crop are drawn, neighbours at most, at one of 13 places, before it is scaled to the
+            square (Wang et al., 2016; so TRN, TSM and TIN, with 1, .875, .75 and .66).
         flip: mirror half of the training clips.
         test_crop: side of the squares that are tested on.
         test_short_side: length to which a frame's shorter side is scaled before.
@@ -25,7 +39,8 @@ class Crops(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     crop: PositiveInt = 224
-    short_side: tuple[PositiveInt, PositiveInt] = (256, 320)
+    short_side: tuple[PositiveInt, PositiveInt] = SHORT_SIDE
+    multi_scale: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     flip: bool = True
     test_crop: PositiveInt = 256
     test_short_side: PositiveInt = 256
@@ -37,6 +52,10 @@ class Crops(BaseModel):
         if not self.crop <= low <= high:
             raise ValueError(
                 f"short_side must ascend and be at least crop {self.crop}, not {self.short_side}"
+            )
+        if self.multi_scale and self.short_side != SHORT_SIDE:
+            raise ValueError(
+                "multi_scale draws parts of the frame's own shorter side: leave short_side out"
             )
         if self.test_crop > self.test_short_side:
             raise ValueError(
@@ -52,32 +71,45 @@ class Crops(BaseModel):
     def drawn(self, rng: np.random.Generator) -> Callable[[np.ndarray], Tensor]:
         """The same random crop of each frame of a clip: uint8 [H, W, C] -> [C, crop, crop].
 
-        The square is cut first and then scaled, which spares scaling the rest of the frame. It is
+        It is cut first and then scaled, which spares scaling the rest of the frame. It is
         drawn for the size of the first frame that comes; nothing of a frame is kept.
         """
-        place: list[tuple[int, int, int, int]] = []
+        place: list[tuple[int, int, int, int, int]] = []
 
         def crop(frame_HWC: np.ndarray) -> Tensor:
             if not place:
                 height, width = frame_HWC.shape[:2]
-                place.append(self._square(height, width, rng))
-            top, left, side, step = place[0]
-            square = frame_HWC[top : top + side, left : left + side][:, ::step]
-            return _scaled(square, (self.crop, self.crop))
+                place.append(self._place(height, width, rng))
+            top, left, height, width, step = place[0]
+            part = frame_HWC[top : top + height, left : left + width][:, ::step]
+            return _scaled(part, (self.crop, self.crop))
 
         return crop
 
-    def _square(
+    def _place(
         self, height: int, width: int, rng: np.random.Generator
-    ) -> tuple[int, int, int, int]:
-        """Top, left, side and direction (-1: mirrored) of a random square."""
+    ) -> tuple[int, int, int, int, int]:
+        """Top, left, height, width and direction (-1: mirrored) of a random crop of a frame."""
         short = min(height, width)
-        low, high = self.short_side
-        scaled_short = rng.integers(low, high + 1)
-        side = max(round(self.crop * short / scaled_short), 1)
-        top = int(rng.integers(0, height - side + 1))
-        left = int(rng.integers(0, width - side + 1))
-        return top, left, side, -1 if self.flip and rng.random() < 0.5 else 1
+        if self.multi_scale:
+            sizes = [max(int(short * part), 1) for part in self.multi_scale]
+            sizes = [self.crop if abs(size - self.crop) < _NEAR else size for size in sizes]
+            sizes = [min(size, short) for size in sizes]
+            pairs = [
+                (h, w) for i, h in enumerate(sizes) for j, w in enumerate(sizes) if abs(i - j) <= 1
+            ]
+            own_height, own_width = pairs[rng.integers(len(pairs))]
+            down, right = _PLACES[rng.integers(len(_PLACES))]
+            top = down * ((height - own_height) // 4)
+            left = right * ((width - own_width) // 4)
+        else:
+            low, high = self.short_side
+            scaled_short = rng.integers(low, high + 1)
+            own_height = own_width = max(round(self.crop * short / scaled_short), 1)
+            top = int(rng.integers(0, height - own_height + 1))
+            left = int(rng.integers(0, width - own_width + 1))
+        step = -1 if self.flip and rng.random() < 0.5 else 1
+        return top, left, own_height, own_width, step
 
     def scaled(self, frame_HWC: np.ndarray) -> Tensor:
         """A frame uint8 [H, W, C] whose shorter side is `test_short_side`: [C, h, w], a copy."""

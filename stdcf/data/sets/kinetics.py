@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
@@ -29,7 +30,8 @@ def load(
     interval: int = 8,
     sampling: str = "dense",
     crop: int = 224,
-    short_side: Sequence[int] = (256, 320),
+    short_side: Sequence[int] = SHORT_SIDE,
+    multi_scale: Sequence[float] = (),
     flip: bool = True,
     test_clips: int = 10,
     test_crops: int = 3,
@@ -49,6 +51,7 @@ def load(
         interval=interval,
         crop=crop,
         short_side=short_side,
+        multi_scale=multi_scale,
         flip=flip,
         test_clips=test_clips,
         test_crops=test_crops,

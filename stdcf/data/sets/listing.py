@@ -102,7 +102,9 @@ def stream(
     if listing.synthetic:
         notes.append("Generated videos, not film: accuracies say nothing about real video.")
     train, test = listing.files["train"], listing.files["test"]
-    options = {**drawn.model_dump(mode="json"), **seen.model_dump(mode="json")}
+    # A later option whose default means what was done before changes no manifest.
+    later = set() if seen.multi_scale else {"multi_scale"}
+    options = {**drawn.model_dump(mode="json"), **seen.model_dump(mode="json", exclude=later)}
     return VideoData(
         listing.name,
         listing.classes,

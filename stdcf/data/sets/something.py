@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
@@ -34,7 +35,8 @@ def load(
     interval: int = 8,
     sampling: str = "segments",
     crop: int = 224,
-    short_side: Sequence[int] = (256, 320),
+    short_side: Sequence[int] = SHORT_SIDE,
+    multi_scale: Sequence[float] = (),
     flip: bool = False,
     test_clips: int = 1,
     test_crops: int = 1,
@@ -55,6 +57,7 @@ def load(
         interval=interval,
         crop=crop,
         short_side=short_side,
+        multi_scale=multi_scale,
         flip=flip,
         test_clips=test_clips,
         test_crops=test_crops,

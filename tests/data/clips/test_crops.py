@@ -88,3 +88,69 @@ def test_one_crop_is_the_centre():
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(ValidationError):
         Crops.model_validate(wrong)
+
+
+SCALES = (1, 0.875, 0.75, 0.66)
+
+
+def cut(crops: Crops, frame_HWC: np.ndarray, seed: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a drawn crop."""
+    rng = np.random.default_rng(seed)
+    return crops._place(*frame_HWC.shape[:2], rng)[:4]
+
+
+def test_multi_scale_crops_are_tsms() -> None:
+    """GroupMultiScaleCrop, written out for a frame of 340×256 and crops of 224."""
+    sizes = [256, 224, 192, 168]  # of 256: 1, .875, .75 and .66 cut to whole pixels
+    pairs = {(sizes[i], sizes[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
+    places = set()
+    for height, width in pairs:
+        h, w = (256 - height) // 4, (340 - width) // 4
+        quarters = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]
+        quarters += [(0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
+        places |= {(y * h, x * w, height, width) for x, y in quarters}
+    crops = Crops(multi_scale=SCALES, flip=False)
+    drawn = [cut(crops, RAMP, seed) for seed in range(4000)]
+    assert set(drawn) == places
+    counts = np.array([drawn.count(place) for place in places if place[2:] == (224, 192)])
+    # One pair of ten, one place of 13: 31 each, and none is rare.
+    assert counts.min() > 10
+    assert crops.draw([RAMP, RAMP], np.random.default_rng(0)).shape == (2, 3, 224, 224)
+
+
+def test_a_multi_scale_crop_is_its_part_scaled() -> None:
+    crops = Crops(multi_scale=(1, 0.5), flip=False, crop=32, short_side=(256, 320))
+    frame = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    for seed in range(12):
+        top, left, height, width = cut(crops, frame, seed)
+        part = Image.fromarray(frame[top : top + height, left : left + width])
+        expected = np.asarray(part.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+        (seen_CHW,) = crops.draw([frame], np.random.default_rng(seed))
+        assert np.abs(seen_CHW.numpy().astype(int) - expected).max() <= 1
+
+
+def test_multi_scale_crops_are_mirrored_where_labels_allow_it() -> None:
+    mirrored = [
+        left > right
+        for left, right in (drawn_columns(Crops(multi_scale=SCALES), n) for n in range(200))
+    ]
+    assert 70 < sum(mirrored) < 130  # 100 ± 4 standard deviations
+
+
+def test_near_the_crops_size_nothing_is_scaled_and_nothing_reaches_outside() -> None:
+    crops = Crops(multi_scale=(1,), flip=False)
+    near = np.zeros((226, 300, 3), np.uint8)
+    assert {cut(crops, near, seed)[2:] for seed in range(20)} == {(224, 224)}
+    small = np.zeros((222, 300, 3), np.uint8)
+    assert {cut(crops, small, seed)[2:] for seed in range(20)} == {(222, 222)}
+
+
+@pytest.mark.parametrize("wrong", [{"multi_scale": (0,)}, {"multi_scale": (1.5,)}])
+def test_parts_of_the_side_lie_in_it(wrong):
+    with pytest.raises(ValidationError):
+        Crops.model_validate(wrong)
+
+
+def test_two_ways_to_draw_a_size_are_refused():
+    with pytest.raises(ValidationError, match="leave short_side out"):
+        Crops(multi_scale=SCALES, short_side=(240, 320))

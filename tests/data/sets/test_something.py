@@ -108,6 +108,19 @@ def test_a_clip_is_mirrored_only_when_asked_for(made, flip, rightwards):
     assert np.mean(np.array(moves) > 0) == pytest.approx(rightwards, abs=0.25)
 
 
+def test_multi_scale_crops_are_other_clips(made):
+    root = made / "something_v1"
+    plain = something.load(1, root, crop=56, test_crop=56, test_short_side=64)
+    scaled = something.load(
+        1, root, crop=56, test_crop=56, test_short_side=64, multi_scale=(1, 0.875, 0.75, 0.66)
+    )
+    assert scaled.train.clip_shape == (3, 8, 56, 56)
+    assert scaled.train[0][0].shape == (3, 8, 56, 56)
+    assert scaled.manifest != plain.manifest
+    with pytest.raises(UserError, match="leave short_side out"):
+        something.load(1, root, **SMALL, multi_scale=(1,))
+
+
 def test_missing_and_broken_videos_are_named(tree):
     videos = tree / VIDEOS_1
     shutil.rmtree(videos / "1")
