@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stdcf.errors import UserError
+from stdcf.sizes import parse_bytes
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
 
 app = new_app("List ways of training that fit under a memory cap, the cheapest first.")
@@ -83,7 +84,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
-    from suites.engine.request import beta_gamma, clip_size, name_and_value, parse_bytes
+    from suites.engine.request import beta_gamma, clip_size, name_and_value
     from suites.experiments.single.suite import DATASETS
 
     cap_bytes, context_bytes = parse_bytes(cap), parse_bytes(context, least=0)

@@ -1,5 +1,6 @@
 """What a prediction or a measurement of memory says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -159,6 +160,12 @@ class MemoryReport:
             return fits(cap_bytes, self.peak_bytes, self.peak_bytes)
         left_bytes = cap_bytes - context_bytes
         return fits(left_bytes, self.smallest_cap_bytes, self.reserved_bytes or 0, MARGIN)
+
+    def needs_bytes(self, context_bytes: int = CONTEXT_BYTES) -> int:
+        """The least memory into which it fits safely: what `fits` compares with the cap."""
+        if self.smallest_cap_bytes is None:
+            return self.peak_bytes
+        return math.ceil(self.smallest_cap_bytes * (1 + MARGIN)) + context_bytes
 
     @property
     def peak_mib(self) -> float:

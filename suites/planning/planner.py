@@ -5,7 +5,6 @@ two batches of full-size clips give that of every batch, micro-batch and stage o
 be shown is then predicted exactly.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
-from stdcf.memory.report import CONTEXT_BYTES, MARGIN, MemoryReport
+from stdcf.memory.report import CONTEXT_BYTES, MemoryReport
 from stdcf.memory.savers.names import canonical
 from stdcf.stages.stage import Stage
 from suites.planning.ways import (
@@ -231,9 +230,7 @@ class Planner:
         if not self._on_cuda:
             return {"peak_bytes": read("peak_bytes"), "needs_bytes": read("peak_bytes")}
         return {name: read(name) for name in ("peak_bytes", *_ON_CUDA)} | {
-            "needs_bytes": lambda report: (
-                math.ceil((report.smallest_cap_bytes or 0) * (1 + MARGIN)) + self._context_bytes
-            )
+            "needs_bytes": lambda report: report.needs_bytes(self._context_bytes)
         }
 
     def _report(self, stage: Stage, savers: tuple[str, ...], batch: int) -> MemoryReport:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from stdcf.errors import UserError
-from suites.engine.request import parse_bytes
+from stdcf.sizes import parse_bytes
 from suites.experiments.kth_table2.tables import tables
 from suites.experiments.shared.kth import CONTROLS, LAYERS, MODES
 from suites.reporting import cells
