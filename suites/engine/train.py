@@ -65,6 +65,7 @@ def train(run: Run) -> dict[str, Any]:
         "test_videos": last["test_videos"],
         "video_top5": last["video_top5"],
         "broken_videos": history.broken,
+        "videos": data.counts(history.broken),
         "starts_from": spec.starts_from,
         "started_from": started_from,
         "batch_size": spec.batch_size,

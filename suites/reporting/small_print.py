@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 from suites.engine.suite import Row
 
+# With less of a set its title says so: incomplete copies are a usual reason of other accuracies.
+WHOLE = 0.95
+_COUNTED = ("listed", "found", "broken", "used")
+
 
 def describe(rows: Sequence[Row]) -> str:
     """What the rows were measured on, for a title."""
@@ -11,6 +15,9 @@ def describe(rows: Sequence[Row]) -> str:
         return "no runs yet"
     row = next((row for row in rows if row["status"] == "ok"), rows[0])
     parts = [row["dataset"] + (" — SYNTHETIC clips" if row.get("synthetic") else "")]
+    share = least_share(rows)
+    if share < WHOLE:
+        parts.append(f"{100 * share:.0f}% OF THE LISTED VIDEOS")
     if "clip_shape" in row:
         parts.append("×".join(str(n) for n in row["clip_shape"][1:]) + " clips")
         parts.append(f"{row['train_clips']} train, {row['test_clips']} test")
@@ -30,6 +37,7 @@ def where_and_when(rows: Sequence[Row]) -> str:
 def provenance_notes(rows: Sequence[Row]) -> list[str]:
     """Marks and warnings that every table of these rows carries."""
     notes = sorted({note for row in rows for note in row.get("notes") or ()})
+    notes += video_notes(rows)
     shipped = [row for row in rows if row["shipped"]]
     if shipped:
         devices = ", ".join(sorted({row["device"] for row in shipped}))
@@ -46,6 +54,41 @@ def provenance_notes(rows: Sequence[Row]) -> list[str]:
         for row in bad
     ]
     return notes
+
+
+def least_share(rows: Sequence[Row]) -> float:
+    """Of the videos that a set lists, the part that was used, in the run with the least."""
+    shares = []
+    for row in rows:
+        parts = _counts(row).values()
+        listed = sum(part["listed"] for part in parts)
+        shares += [sum(part["used"] for part in parts) / listed] if listed else []
+    return min(shares, default=1.0)
+
+
+def _counts(row: Row) -> dict[str, dict[str, int]]:
+    """Part -> listed, found, broken and used; empty where a row does not have them all."""
+    given = row.get("videos")
+    parts = given if isinstance(given, dict) else {}
+    is_whole = all(
+        isinstance(part, dict) and all(isinstance(part.get(what), int) for what in _COUNTED)
+        for part in parts.values()
+    )
+    return {str(p): {w: c[w] for w in _COUNTED} for p, c in parts.items()} if is_whole else {}
+
+
+def video_notes(rows: Sequence[Row]) -> list[str]:
+    """How many videos were listed, found, broken and used; one line, of the first split."""
+    counts = [found for row in rows if (found := _counts(row))]
+    distinct = [c for place, c in enumerate(counts) if c not in counts[:place]]
+    if not distinct:
+        return []
+    words = "; ".join(
+        f"{part} {', '.join(f'{number} {what}' for what, number in of_part.items())}"
+        for part, of_part in distinct[0].items()
+    )
+    more = f" (of {len(distinct)} splits the first)" if len(distinct) > 1 else ""
+    return [f"videos{more}: {words}"]
 
 
 def when(rows: Sequence[Row]) -> str:

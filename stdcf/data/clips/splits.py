@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stdcf.data.clips.clips import ClipDataset, ClipPlan, Clips, plan_runs, window, window_starts
@@ -19,7 +19,8 @@ class VideoData:
 
     manifest: SHA-256 (hex) of all that determines the clips: relative names, content hashes,
     labels, split, size and options, never a path. notes: one-line facts that the user should know.
-    pixels: with which clips are normalised.
+    pixels: with which clips are normalised. listed: part -> number of videos that the set's own
+    lists name for it; a part that is not there has as many as were found.
     """
 
     name: str
@@ -30,10 +31,28 @@ class VideoData:
     notes: tuple[str, ...]
     synthetic: bool = False
     pixels: Pixels = EQUAL
+    listed: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # They quote names of files, which may be no text.
         object.__setattr__(self, "notes", tuple(map(printable, self.notes)))
+
+    def counts(self, broken: Collection[str] = ()) -> dict[str, dict[str, int]]:
+        """Of each part its videos: listed, found, broken and used.
+
+        broken: names of videos that turned out to be.
+        """
+        parts = {}
+        for part, clips in (("train", self.train), ("test", self.test)):
+            names = [printable(name) for name in clips.video_names]
+            lost = sum(name in broken for name in names)
+            parts[part] = {
+                "listed": self.listed.get(part, len(names)),
+                "found": len(names),
+                "broken": lost,
+                "used": len(names) - lost,
+            }
+        return parts
 
 
 @dataclass(frozen=True)
@@ -70,8 +89,12 @@ def make_data(
     notes: Sequence[str],
     *,
     synthetic: bool = False,
+    listed: Mapping[str, int] | None = None,
 ) -> VideoData:
-    """VideoData of the splits "train" and "test". options: what else determines the clips."""
+    """VideoData of the splits "train" and "test".
+
+    options: what else determines the clips. listed: see `VideoData`.
+    """
     for part, split in splits.items():
         if len(split.plan) == 0:
             raise UserError(f"No {part} clip of {name}: its videos hold no frame to use.")
@@ -93,6 +116,7 @@ def make_data(
         _manifest(name, classes, splits, options),
         (*notes, *_copies(splits, classes)),
         synthetic,
+        listed=dict(listed or {}),
     )
 
 

@@ -113,7 +113,10 @@ def find(root: str | Path | None = None) -> Listing:
     # What is not read matters where something lacks.
     left_out = (*lists.left_out, *(tree.left_out if missing else ()))
     synthetic = (folder / GENERATED_MARKER).is_file()
-    return Listing(NAME, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes))
+    listed = {part: len(lists.rows.get(part, ())) for part in files}
+    return Listing(
+        NAME, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes), listed
+    )
 
 
 def _by_id(tree: Tree) -> Places:

@@ -99,6 +99,10 @@ def load(
         options,
         notes,
         synthetic=(folder / SYNTHETIC_MARKER).is_file(),
+        listed={
+            part: sum(video.person in members for video in sequences)
+            for part, members in persons.items()
+        },
     )
 
 

@@ -114,6 +114,7 @@ def stream(
         tuple(notes),
         listing.synthetic,
         IMAGENET,
+        dict(listing.listed),
     )
 
 

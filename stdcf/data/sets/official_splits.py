@@ -64,6 +64,7 @@ def load(
         test_step=test_step,
         options={"split": split},
         notes=[*found.notes(name), *left_out],
+        listed=found.listed,
         workers=workers,
         cache_dir=cache_dir,
         progress=progress,

@@ -122,7 +122,10 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     check_films(folder, films)
     left_out = tree.left_out if missing else ()
     synthetic = (folder / GENERATED_MARKER).is_file()
-    return Listing(name, folder, classes, found, tuple(missing), synthetic, left_out, tuple(notes))
+    listed = {part: len(of_part) for part, of_part in rows.items()}
+    return Listing(
+        name, folder, classes, found, tuple(missing), synthetic, left_out, tuple(notes), listed
+    )
 
 
 def _find_annotation(folder: Path, word: str, extension: str) -> Path | None:

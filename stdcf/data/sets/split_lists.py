@@ -24,6 +24,7 @@ class ListedClips:
         missing: <class>/<stem> of listed clips that are not there.
         unlisted: videos that no list of the split names.
         left_out: what is not read of the folder, of what may be meant.
+        listed: part -> number of clips that the lists name.
     """
 
     root: Path
@@ -32,6 +33,7 @@ class ListedClips:
     missing: tuple[str, ...]
     unlisted: int
     left_out: tuple[LeftOut, ...]
+    listed: Mapping[str, int]
 
     def notes(self, name: str) -> list[str]:
         """What a user should know of them."""
@@ -89,7 +91,9 @@ def find_listed(name: str, root: Path, split: int, read: Iterable[Read]) -> List
     check_films(root, {part: [(n, label) for label, n in rows] for part, rows in parts.items()})
     number = sum(map(len, parts.values()))
     left_out = tree.left_out if missing else ()
-    return ListedClips(root, classes, parts, tuple(missing), len(tree.videos) - number, left_out)
+    unlisted = len(tree.videos) - number
+    counts = {part: len(listed[part]) for part in parts}
+    return ListedClips(root, classes, parts, tuple(missing), unlisted, left_out, counts)
 
 
 def part_lists(names: Mapping[str, str]) -> Read:

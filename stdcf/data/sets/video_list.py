@@ -116,7 +116,16 @@ def _whole_frames(found: Listing, **options: Any) -> VideoData:
         if not videos.names:
             raise UserError(found.lacking(part))
     told = [*found.notes, *found.missing_notes(), *notes(found.left_out)]
-    return decoded_clips(NAME, found.root, found.classes, parts, options={}, notes=told, **options)
+    return decoded_clips(
+        NAME,
+        found.root,
+        found.classes,
+        parts,
+        options={},
+        notes=told,
+        listed=found.listed,
+        **options,
+    )
 
 
 def find(

@@ -90,9 +90,15 @@ def load(
     }
     if absent:
         options["without"] = list(absent)
-    told = [*_missing_notes({(who, what) for who, what, *_ in found}), *told]
+    pairs = {(who, what) for who, what, *_ in found}
+    listed = {part: len(chosen) for part, chosen in videos.items()}
+    for pair in missing_pairs(pairs):
+        person = pair.partition("_")[0]
+        if person not in absent:
+            listed["test" if person in left_out else "train"] += 1
+    told = [*_missing_notes(pairs), *told]
     told += padding_notes(splits, clip_frames)
-    return make_data("weizmann", ACTIONS, splits, options, told)
+    return make_data("weizmann", ACTIONS, splits, options, told, listed=listed)
 
 
 def decoded_videos(

@@ -29,6 +29,7 @@ def decoded_clips(
     test_step: int,
     options: Mapping[str, Any],
     notes: Sequence[str] = (),
+    listed: Mapping[str, int] | None = None,
     workers: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -38,6 +39,7 @@ def decoded_clips(
     Args:
         parts: "train" and "test" -> (class, name from the folder, posix).
         options: what else determines the clips.
+        listed: see `VideoData`.
 
     Raises:
         UserError: for a film under two labels or in both parts; for a video that does not decode.
@@ -68,4 +70,4 @@ def decoded_clips(
     }
     names = {part: [file for _, file in rows] for part, rows in parts.items()}
     told = [*notes, *film_note(names["train"], names["test"]), *padding_notes(splits, clip_frames)]
-    return make_data(name, classes, splits, common | dict(options), told)
+    return make_data(name, classes, splits, common | dict(options), told, listed=listed)

@@ -25,7 +25,7 @@ FAMILIES = (
 # What a row keeps of its network's training.
 _OF_TRAINING = (
     *("status", "reason", "batch_size", "train_clips", "test_clips", "epochs_per_stage"),
-    *("clip_shape", "classes", "synthetic", "notes", "broken_videos", "train_seconds"),
+    *("clip_shape", "classes", "synthetic", "notes", "broken_videos", "videos", "train_seconds"),
 )
 
 

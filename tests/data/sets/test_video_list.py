@@ -191,3 +191,19 @@ def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert time.process_time() - started <= 5
     assert found.listed == {"train": 10**6 - 1, "test": 1}
+
+
+def test_what_is_listed_found_broken_and_used_is_counted(tmp_path: Path, make_video) -> None:
+    for number in range(4):
+        make_video(tmp_path / "v" / f"{number}.avi", 16, seed=number)
+    lists(tmp_path / "v", "0.avi 0\n1.avi 1\n9.avi 1\n", "2.avi 0\n3.avi 1\n")
+    whole = video_list.load(tmp_path / "v", **SMALL, cache_dir=tmp_path / "c")
+    assert whole.counts() == {
+        "train": {"listed": 3, "found": 2, "broken": 0, "used": 2},
+        "test": {"listed": 2, "found": 2, "broken": 0, "used": 2},
+    }
+    (tmp_path / "v" / "3.avi").write_bytes(b"no video")
+    data = video_list.load(tmp_path / "v", **STREAMED, frames=4, interval=1)
+    broken: dict[str, str] = {}
+    list(batches(data.test, 2, on_broken=broken.__setitem__))
+    assert data.counts(broken)["test"] == {"listed": 2, "found": 2, "broken": 1, "used": 1}
