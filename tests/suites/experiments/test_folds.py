@@ -15,8 +15,17 @@ from suites.experiments.kth_table2.fold_tests import fold_tests
 from suites.experiments.kth_table2.suite import SUITE
 from suites.experiments.rate_sweep.suite import SUITE as SWEEP
 from suites.experiments.rate_sweep.tables import accuracy, chosen
-from suites.experiments.shared.rates import FOUND, GROUPS, PERSONS, Rate, trials, validations
+from suites.experiments.shared.rates import (
+    FOUND,
+    GROUPS,
+    PAPER,
+    PERSONS,
+    Rate,
+    trials,
+    validations,
+)
 from suites.reporting import cells
+from suites.reporting.stats import paired
 
 FULL = {"fold-eli": 0.8, "fold-ira": 0.6, "fold-ido": 0.7, "fold-lena": 0.9}
 ITSL = {"fold-eli": 0.7, "fold-ira": 0.6, "fold-ido": 0.5, "fold-lena": 0.8}
@@ -143,22 +152,58 @@ def test_the_best_mean_is_chosen_on_a_tie_the_lower_rate() -> None:
     assert chosen([*rows[:4], *lost, *rows[6:]], "A", "regular", "full") == Rate(3e-3)
 
 
-def test_the_rates_are_what_the_shipped_sweep_chooses() -> None:
-    """Those of Table 2 are the best trials of the committed rows, for each group and for all."""
+@pytest.fixture(scope="module")
+def sweep() -> Any:
+    """The shipped runs of rate_sweep, as a DataFrame."""
     import suites
 
     rows = suites.runs()
-    sweep = rows[(rows.suite == "rate_sweep") & (rows.status == "ok")]
-    assert len(sweep) == 216
-    asked = sweep.assign(
-        group=[options["group"] for options in sweep.options],
-        trains_by=[options["trains_by"] for options in sweep.options],
+    rows = rows[(rows.suite == "rate_sweep") & (rows.status == "ok")]
+    return rows.assign(
+        group=[options["group"] for options in rows.options],
+        trains_by=[options["trains_by"] for options in rows.options],
+        split=[
+            str(options["test_persons"]) + str(options["without"])
+            for options in rows.dataset_options
+        ],
     )
+
+
+def test_the_rates_are_what_the_shipped_sweep_chooses(sweep: Any) -> None:
+    """Those of Table 2 are the best trials of the committed rows, for each group and for all."""
+    assert len(sweep) == 216
     for group, found in FOUND.items():
-        seen = asked if group == "all" else asked[asked.group == group]
+        seen = sweep if group == "all" else sweep[sweep.group == group]
         for (layer, trains_by), own in seen.groupby(["layer", "trains_by"]):
             means = own.groupby(["lr", "atom_lr"]).recalibrated_accuracy.mean()
             assert found[layer][trains_by] == Rate(*means.idxmax()), (group, layer, trains_by)
+
+
+def test_what_is_written_of_the_sweep_is_in_its_rows(sweep: Any) -> None:
+    written = (Path(__file__).parents[3] / "docs/experiments.md").read_text(encoding="utf-8")
+    section = " ".join(written.split("## rate_sweep")[1].split("\n## ")[0].split())
+
+    def of(layer: str, mode: str, rate: Rate) -> Any:
+        own = sweep[(sweep.layer == layer) & (sweep.trains_by == mode)]
+        own = own[(own.lr == rate.lr) & (own.atom_lr == rate.atom_lr)].set_index("split")
+        assert len(own) == 6
+        return 100 * own.recalibrated_accuracy.sort_index()
+
+    def difference(a: Any, b: Any) -> str:
+        found = paired(list(a), list(b)).difference
+        return f"{found.mean:.1f} ± {found.half_width:.1f}"
+
+    names = {"regular": "regular", "rank1": "rank-1", "stdcf": "STDCF"}
+    for mode, word in (("full", "full"), ("itsl", "ITSL")):
+        best = {layer: of(layer, mode, FOUND["all"][layer][mode]) for layer in names}
+        papers = {layer: of(layer, mode, PAPER) for layer in names}
+        for layer, name in names.items():
+            line = next(x for x in written.splitlines() if x.startswith(f"| {name} | {word} |"))
+            assert f"| {papers[layer].mean():.1f} |" in line
+            assert line.endswith(f"| {best[layer].mean():.1f} |")
+        assert difference(best["stdcf"], papers["stdcf"]) in section
+        for other in ("regular", "rank1"):
+            assert difference(best["stdcf"], best[other]) in section
 
 
 def test_training_is_done_where_every_stage_rested(tmp_path: Path) -> None:
