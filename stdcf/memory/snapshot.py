@@ -12,7 +12,7 @@ from stdcf.memory.cuda.traced_allocator import TracedAllocator
 from stdcf.memory.timeline import Timeline
 from stdcf.whole_file import write_atomically
 
-# In the second the cache is filled, and the optimiser's state was there in both.
+# In the second the cache is filled, and the optimiser's state is there.
 STEPS = 2
 
 
@@ -26,15 +26,16 @@ def snapshot(timeline: Timeline, alloc_conf: str = "") -> dict[str, Any]:
     requests = Requests(timeline.lives)
     for life in requests.staying:
         allocator.hold(life)
-    for _ in range(STEPS):
+    for step in range(STEPS):
         blocks: dict[int, Block | None] = {}
-        for index, n_bytes in requests.events:
+        for index, n_bytes in requests.events(step):
             if n_bytes is None:
                 allocator.let_go(blocks.pop(index))
             else:
                 blocks[index] = allocator.hold(requests.passing[index])
-        for block in blocks.values():
-            allocator.let_go(block)
+        for index, block in blocks.items():
+            if index not in requests.kept:
+                allocator.let_go(block)
     return allocator.snapshot()
 
 

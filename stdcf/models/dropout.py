@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from stdcf.layers.plans import device_kind
+
 
 class ByteMaskDropout(nn.Dropout):
     """Dropout that keeps a one-byte mask for backward on every device.
@@ -23,7 +25,7 @@ class ByteMaskDropout(nn.Dropout):
         if not self.training or self.p == 0:
             return input
         counts = self.p < 1 and (256 * self.p).is_integer()
-        if input.is_cuda or not counts or not _is_dense(input):
+        if device_kind(input) == "cuda" or not counts or not _is_dense(input):
             return torch.native_dropout(input, self.p, True)[0]
         return _MaskedScale.apply(input, _keep_mask(input, self.p), 1 / (1 - self.p))
 

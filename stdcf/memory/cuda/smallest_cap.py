@@ -22,29 +22,36 @@ class Requests:
     """What a step asks of the allocator, in order; made once, replayed often.
 
     Args:
-        lives: those born at 0 stay throughout; those on the host ask nothing of the GPU.
+        lives: those born at 0 stay throughout, in the first step from `first_born` on; those on the
+            host ask nothing of the GPU.
 
     Attributes:
-        staying, passing: those that are there when a step begins, and those that it makes.
-        events: births and deaths of the passing, in their order.
+        staying, passing: those that are there before the first step, and those that steps make.
+        kept: indices in passing of what the first step makes and the later ones find, such as the
+            optimiser's state and cuBLAS's workspaces.
     """
 
     def __init__(self, lives: Sequence[Life]) -> None:
         on_device = [life for life in lives if not life.on_host]
-        self.staying = [life for life in on_device if life.born == 0]
-        self.passing = passing = [life for life in on_device if life.born > 0]
+        self.staying = [life for life in on_device if not (life.born or life.first_born)]
+        self.passing = passing = [life for life in on_device if life.born or life.first_born]
+        self.kept = {index for index, life in enumerate(passing) if life.born == 0}
         events = []
         for index, life in enumerate(passing):
-            events.append((life.born, 1, index))
-            if life.died is not None:
+            events.append((life.born or life.first_born, 1, index))
+            if life.died is not None and index not in self.kept:
                 # At one time deaths come first, of older ones; what is born and dies at once
                 # (resized) dies after its birth.
                 events.append((life.died, 0 if life.died > life.born else 2, index))
-        # (index in passing, bytes of a birth or None of a death)
-        self.events: list[tuple[int, int | None]] = [
+        self._first: list[tuple[int, int | None]] = [
             (index, passing[index].n_bytes if order == 1 else None)
             for _, order, index in sorted(events)
         ]
+        self._later = [event for event in self._first if event[0] not in self.kept]
+
+    def events(self, step: int) -> list[tuple[int, int | None]]:
+        """Of a step, counted from 0: (index in passing, bytes of a birth or None of a death)."""
+        return self._later if step else self._first
 
     def replay(
         self,
@@ -60,15 +67,16 @@ class Requests:
         allocator = CachingAllocator(limit_bytes, settings)
         for staying in self.staying:
             allocator.allocate(staying.n_bytes)
-        for _ in range(steps):
+        for step in range(steps):
             blocks: dict[int, Block | None] = {}
-            for index, n_bytes in self.events:
+            for index, n_bytes in self.events(step):
                 if n_bytes is None:
                     allocator.release(blocks.pop(index))
                 else:
                     blocks[index] = allocator.allocate(n_bytes)
-            for block in blocks.values():
-                allocator.release(block)
+            for index, block in blocks.items():
+                if index not in self.kept:
+                    allocator.release(block)
         return allocator
 
 

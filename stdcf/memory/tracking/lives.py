@@ -25,6 +25,8 @@ class Life:
             optimiser's state the parameter's module.
         name: of a parameter, buffer, gradient or state, such as "conv1.weight.grad"; else "".
         shape, dtype: of the first tensor that was seen on it.
+        first_born: when the first step of all makes what every later one finds (born 0), such as
+            the optimiser's state; else 0.
     """
 
     n_bytes: int
@@ -40,6 +42,7 @@ class Life:
     name: str = ""
     shape: tuple[int, ...] = ()
     dtype: str = ""
+    first_born: int = 0
 
     def alive_at(self, time: int) -> bool:
         return self.born <= time and (self.died is None or self.died > time)

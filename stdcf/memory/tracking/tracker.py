@@ -166,7 +166,7 @@ class LifeTracker(TorchDispatchMode):
         n_bytes = sum(life.n_bytes for life in lives)
         self.backdated_bytes += n_bytes
         for life in lives:
-            life.born = 0
+            life.first_born, life.born = life.born, 0
         for phase, peak in self._peaks.items():
             if phase != "optimizer":
                 self._peaks[phase] = replace(peak, n_bytes=peak.n_bytes + n_bytes)

@@ -177,6 +177,19 @@ def test_the_smallest_cap_runs_and_2_mib_less_does_not(sizes, settings):
             requests.replay(limit_bytes=least.n_bytes - 2 * MIB, settings=settings)
 
 
+def test_what_the_first_step_keeps_lies_in_what_it_had_freed() -> None:
+    """State is made after backward: in the block of an activation, which the next step misses."""
+    activation = Life(30 * MIB, None, 1, "forward", 0, died=3)
+    state = Life(12 * MIB, "optimizer_state", 0, "optimizer", 0, first_born=4)
+    requests = Requests([activation, state])
+    assert requests.replay(1).peak_reserved_bytes == 30 * MIB
+    assert requests.replay(2).peak_reserved_bytes == 60 * MIB
+    assert requests.replay(5).peak_reserved_bytes == 60 * MIB
+    assert requests.replay(2).peak_allocated_bytes == 42 * MIB
+    # Under a limit the free part of the split block stays reserved.
+    assert smallest_cap(requests).n_bytes == 60 * MIB
+
+
 def test_a_step_that_fragments_runs_in_less_by_giving_back():
     # 30 MiB, then 40, then 30 again: free of a limit nothing fits what was there before.
     lives = [
