@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from suites.engine.suite import Row
+from suites.experiments.gpu_evidence.error_tables import errors_table, estimates_table, steps_of
 from suites.reporting import cells, columns
 from suites.reporting.columns import Column
 from suites.reporting.published import number, published
@@ -47,8 +48,17 @@ def memory_tables(ok: Mapping[str, Sequence[Row]]) -> list[Table]:
         found.append(_steps(_OTHERS, others, predicted))
     if measured:
         found.append(_verdict(measured, others, predicted, run_alone))
-    if ok["5"]:
-        found.append(_caps(ok["5"]))
+    rows = [
+        row for name in ("2", "3", "4") for row in ok[name] if "-workspaces-" not in row["mode"]
+    ]
+    if steps := steps_of(rows, predicted):
+        found.append(errors_table(steps))
+    caps = [row for row in ok["5"] if "case" in row]
+    if caps:
+        found.append(_caps(caps))
+    estimates = [row for row in ok["5"] if "case" not in row]
+    if estimates:
+        found.append(estimates_table(estimates))
     return found
 
 
@@ -76,10 +86,22 @@ class _Step:
         ratio = (_allocated(self.predicted) or 0) / self.measured["peak_bytes"]
         return _percent(ratio)
 
+    def reserved_off(self) -> str:
+        known = _known(self.predicted) and _known(self.measured)
+        if not known or not self.predicted.get("reserved_bytes"):
+            return "–"
+        return _percent(self.predicted["reserved_bytes"] / self.measured["reserved_bytes"])
+
 
 _NAME = Column[_Step]("Step", lambda step: step.name)
 _OFF = Column("Off by", _Step.off)
 _PREDICTED = Column[_Step]("Predicted", lambda step: _predicted(_allocated(step.predicted)))
+_RESERVED = (
+    Column[_Step](
+        "Reserved, predicted", lambda step: _predicted(step.predicted.get("reserved_bytes"))
+    ),
+    Column("Reserved, off by", _Step.reserved_off),
+)
 
 
 def _pairs(measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> list[_Step]:
@@ -98,6 +120,7 @@ def _published(name: str, measured: Mapping[str, Found], predicted: Mapping[str,
             Column("Predicted, tensors alone", lambda x: _predicted(x.predicted.get("peak_bytes"))),
             Column("Paper", lambda step: _paper(name, step.name)),
             Column("Clips that fit the card", lambda x: str(x.measured.get("most_clips", "–"))),
+            *_RESERVED,
         ],
         _pairs(measured, predicted),
         [
@@ -144,7 +167,8 @@ _OTHERS = "Networks and a layout by which no rule was made: predicted peak again
 
 
 def _steps(title: str, measured: Mapping[str, Found], predicted: Mapping[str, Found]) -> Table:
-    shown = [_NAME, Column("Measured", _Step.peak), _PREDICTED, _OFF]
+    reserved = Column[_Step]("Reserved", lambda x: cells.mib(x.measured.get("reserved_bytes")))
+    shown = [_NAME, Column("Measured", _Step.peak), _PREDICTED, _OFF, reserved, *_RESERVED]
     return columns.table(title, shown, _pairs(measured, predicted))
 
 

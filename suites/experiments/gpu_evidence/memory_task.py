@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,10 +14,14 @@ from torch import nn
 from stdcf.errors import UserError
 from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.cap import is_out_of_memory
+from stdcf.memory.cuda.allocator_settings import AllocatorSettings
+from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
+from stdcf.memory.report import MARGIN, MemoryReport
 from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.catalog import build_any
 from suites.engine.task import Run
 from suites.experiments.gpu_evidence.cases import Case
+from suites.experiments.gpu_evidence.shipped import predicted_steps
 
 # What of the card a batch that fills it may take by extrapolation, and where that is too much.
 _FILL = (0.95, 0.85, 0.75)
@@ -55,18 +60,67 @@ def hold(run: Run) -> dict[str, Any]:
     options = run.spec.options
     where, one = _gpu(run), options["case"]
     predicted = _predicted(one, False)
-    total_bytes = torch.cuda.get_device_properties(where).total_memory
     found = []
     for factor in _in_turn(run, options["factors"]):
         cap_bytes = int(factor * predicted["reserved_bytes"])
-        _release()
-        torch.cuda.set_per_process_memory_fraction(min(cap_bytes / total_bytes, 1.0), where)
-        try:
-            outcome = _outcome(partial(_measured, one, run.device))
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0, where)
+        outcome = _under_cap(one, cap_bytes, where)
         found.append({"name": f"{factor:g}", "factor": factor, "cap_bytes": cap_bytes, **outcome})
     return _row(found, "cuda_allocated", "held") | {"case": one["name"], "predicted": predicted}
+
+
+def hold_to_estimates(run: Run) -> dict[str, Any]:
+    """The task "gpu_estimate": each case under its predicted smallest cap as the limit.
+
+    Where memory runs out it is tried again with the margin that plans add; then all of it with
+    expandable segments. Predictions are the shipped ones where there are some.
+    """
+    where, found = _gpu(run), []
+    known = predicted_steps()
+    for one in _in_turn(run, run.spec.options["cases"]):
+        predicted = known.get(one["name"], {})
+        if "smallest_cap_bytes" not in predicted:
+            predicted = _predicted(one, False)
+        for word in ("smallest", "expandable"):
+            least = predicted[f"{word}_cap_bytes"]
+            with _segments(expandable=word == "expandable"):
+                for margin in (0.0, MARGIN):
+                    cap_bytes = int((1 + margin) * least)
+                    outcome = _under_cap(one, cap_bytes, where)
+                    own = {"name": one["name"], "segments": word, "margin": margin}
+                    found.append({**own, "cap_bytes": cap_bytes, **outcome})
+                    if outcome["status"] != "oom":
+                        break
+    return _row(found, "cuda_allocated", "held")
+
+
+@contextmanager
+def _segments(expandable: bool) -> Iterator[None]:
+    """The allocator with expandable segments or without, and as it was afterwards."""
+    settings = getattr(torch.cuda.memory, "_set_allocator_settings", None)
+    if not expandable or settings is None:
+        yield
+        return
+    _release()
+    settings("expandable_segments:True")
+    try:
+        yield
+    finally:
+        _release()
+        settings("expandable_segments:False")
+
+
+def _under_cap(one: Case, cap_bytes: int, where: torch.device) -> dict[str, Any]:
+    """How a case ends under a limit of the allocator, and how often it gave back cached memory."""
+    total_bytes = torch.cuda.get_device_properties(where).total_memory
+    _release()
+    before = torch.cuda.memory_stats(where).get("num_alloc_retries", 0)
+    torch.cuda.set_per_process_memory_fraction(min(cap_bytes / total_bytes, 1.0), where)
+    try:
+        outcome = _outcome(partial(_measured, one, str(where)))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, where)
+    flushes = torch.cuda.memory_stats(where).get("num_alloc_retries", 0) - before
+    return {**outcome, "flushes": flushes}
 
 
 def step_arguments(one: Case) -> dict[str, Any]:
@@ -133,9 +187,20 @@ def _predicted(one: Case, workspaces: bool) -> dict[str, Any]:
         "peak_bytes": report.peak_bytes,
         "allocated_bytes": report.allocated_bytes,
         "reserved_bytes": report.reserved_bytes,
+        "smallest_cap_bytes": report.smallest_cap_bytes,
+        "flushes": report.flushes,
+        "expandable_cap_bytes": _expandable_cap(report),
         "host_bytes": report.host_bytes,
         "breakdown": dict(report.breakdown),
     }
+
+
+def _expandable_cap(report: MemoryReport) -> int | None:
+    """The smallest cap with expandable segments, which ask for other blocks."""
+    if report.lives is None:
+        return None
+    settings = AllocatorSettings(expandable_segments=True)
+    return smallest_cap(Requests(report.lives.lives), settings).n_bytes
 
 
 def _filled(one: Case, peak_bytes: int, where: torch.device) -> dict[str, Any]:

@@ -32,6 +32,14 @@ SEEDS = 10
 
 Make = Callable[..., RunSpec]
 
+# Item -> its groups of steps, which are measured, predicted, and held to the prediction.
+_STEPS = (
+    ("2-table2", cases.table2),
+    ("3-table3", cases.table3),
+    ("4-savers", cases.every_saver),
+    ("4-others", cases.others),
+)
+
 
 def specs(request: Request, manifest: str) -> list[RunSpec]:
     """The runs in the order of their value; without a GPU those that need none."""
@@ -74,6 +82,11 @@ def _on_gpu(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
         yield make("gpu_prediction", f"4-workspaces-{name}", steps[0]["model"], **own)
     for one in (cases.case("kth_cnn", "regular"), cases.case("resnet3d_50", "stdcf")):
         yield make("gpu_cap", f"5-cap-{one['model']}", one["model"], case=one, factors=FACTORS)
+    for item, group in _STEPS:
+        for name, steps in _some(group(), quick):
+            yield make(
+                "gpu_estimate", f"5-estimate-{item[2:]}-{name}", steps[0]["model"], cases=steps
+            )
     for dtype in LAYER_DTYPES:
         yield from _layers(make, dtype, seconds)
     yield from _throughput(make, seconds)
@@ -117,13 +130,7 @@ def _training(request: Request, manifest: str) -> list[RunSpec]:
 
 
 def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
-    groups = (
-        ("2-table2", cases.table2),
-        ("3-table3", cases.table3),
-        ("4-savers", cases.every_saver),
-        ("4-others", cases.others),
-    )
-    for item, group in groups:
+    for item, group in _STEPS:
         for name, steps in _some(group(), quick):
             yield make("gpu_prediction", f"predicted-{item}-{name}", steps[0]["model"], cases=steps)
 
@@ -162,6 +169,7 @@ SUITE = Suite(
     because="that is for the training of item 8, by one process a run",
     short_tasks=(
         *("gpu_machine", "gpu_memory", "gpu_prediction", "gpu_cap"),
+        "gpu_estimate",
         *("layer_speed", "gpu_throughput"),
     ),
 )
