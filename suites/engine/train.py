@@ -66,6 +66,7 @@ def train(run: Run) -> dict[str, Any]:
         "video_top5": last["video_top5"],
         "broken_videos": history.broken,
         "videos": data.counts(history.broken),
+        "frame_rates": list(data.frame_rates),
         "starts_from": spec.starts_from,
         "started_from": started_from,
         "batch_size": spec.batch_size,

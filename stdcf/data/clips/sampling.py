@@ -1,9 +1,9 @@
 """Which frames of a video make up a clip: dense at an interval, or one of each segment."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class Sampling(BaseModel):
@@ -12,6 +12,8 @@ class Sampling(BaseModel):
     "dense": `frames` frames at `interval`, out of frames·interval consecutive ones; 8 at 8 out of
     64 is the paper's (§3.2.1). "segments": the video in `frames` equal parts, one frame of each
     (TSN, Wang et al., 2016; so TRN, TSM and TIN). Past a video's end its last frame is repeated.
+    fps: frames are first resampled to so many a second by their times; None: a video's own count,
+    whatever its rate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,6 +21,7 @@ class Sampling(BaseModel):
     method: Literal["dense", "segments"] = "dense"
     frames: PositiveInt = 8
     interval: PositiveInt = 8
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
 
     def draw(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
         """Frame indices [T] of a random training clip."""

@@ -20,7 +20,8 @@ class VideoData:
     manifest: SHA-256 (hex) of all that determines the clips: relative names, content hashes,
     labels, split, size and options, never a path. notes: one-line facts that the user should know.
     pixels: with which clips are normalised. listed: part -> number of videos that the set's own
-    lists name for it; a part that is not there has as many as were found.
+    lists name for it; a part that is not there has as many as were found. frame_rates: frames a
+    second of some of its videos, ascending, each once; empty of frame folders.
     """
 
     name: str
@@ -32,6 +33,7 @@ class VideoData:
     synthetic: bool = False
     pixels: Pixels = EQUAL
     listed: Mapping[str, int] = field(default_factory=dict)
+    frame_rates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         # They quote names of files, which may be no text.

@@ -15,6 +15,7 @@ from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import Sampling
 from stdcf.data.video import frame_folder, seek
 from stdcf.data.video.decode import BrokenVideo, count_frames
+from stdcf.data.video.timing import Timing
 from stdcf.errors import printable
 
 # What a dataset gives: clips, labels, videos, and (name, reason) of each broken video.
@@ -34,6 +35,8 @@ class VideoFiles:
         numbering: of the frames in all folders.
         parts: of each folder the (offset, number) of its frames that are used, int64 [N, 2]; None:
             all frames of each.
+        spans: of each file the (start, end) in seconds that is used, float64 [N, 2]; nan: all.
+        may_be_cut: a file that is not longer than its span is the segment itself.
     """
 
     root: Path
@@ -42,12 +45,28 @@ class VideoFiles:
     are_folders: bool = False
     numbering: frame_folder.Numbering = frame_folder.RELEASE
     parts: np.ndarray | None = None
+    spans: np.ndarray | None = None
+    may_be_cut: bool = False
 
     def check(self, index: int, path: Path) -> int:
         """Frames of a video by decoding all of it; UserError says what is broken."""
         if self.are_folders:
             return frame_folder.check(path, self.numbering, self.part(index))
-        return count_frames(path)
+        count = count_frames(path)
+        timing = self.timing(index)
+        if timing.span is not None:
+            try:
+                timing.offered(seek.frame_seconds(path))
+            except ValueError as error:
+                raise BrokenVideo(path, str(error)) from error
+        return count
+
+    def timing(self, index: int, fps: float | None = None) -> Timing:
+        """What of a file is used."""
+        span = None if self.spans is None or np.isnan(self.spans[index, 0]) else self.spans[index]
+        return Timing(
+            fps, None if span is None else (float(span[0]), float(span[1])), self.may_be_cut
+        )
 
     def part(self, index: int) -> tuple[int, int] | None:
         """(offset, number) of a folder's frames that are used; None: all."""
@@ -101,7 +120,7 @@ class _Streamed(Clips):
         if self.videos.are_folders:
             part = self.videos.part(video)
             return frame_folder.read_frames(path, choose, keep, self.videos.numbering, part)
-        return seek.read_frames(path, choose, keep)
+        return seek.read_frames(path, choose, keep, self.videos.timing(video, self.sampling.fps))
 
 
 class RandomClips(_Streamed):

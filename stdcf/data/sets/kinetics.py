@@ -1,13 +1,10 @@
 """Kinetics-400 (Kay et al., 2017): annotations in CSV, or one folder of videos a class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-
-import numpy as np
 
 from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
-from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.annotations import check_labels
 from stdcf.data.sets.class_folders import TEST_NAMES, find_classes
@@ -15,6 +12,7 @@ from stdcf.data.sets.kinetics_lists import COLUMNS, Lists, read_lists
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.sets.places import Places, by_path
 from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.segments import Segment, check_segments, segment_files, segment_notes
 from stdcf.data.sets.tree import Tree, check_films, search
 from stdcf.errors import UserError
 
@@ -37,6 +35,7 @@ def load(
     test_crops: int = 3,
     test_crop: int = 256,
     test_short_side: int = 256,
+    fps: float | None = None,
     progress: Progress | None = None,
 ) -> VideoData:
     """Clips of `find`'s videos, decoded as they are asked for; the defaults are the paper's (§3.2).
@@ -57,6 +56,7 @@ def load(
         test_crops=test_crops,
         test_crop=test_crop,
         test_short_side=test_short_side,
+        fps=fps,
     )
 
 
@@ -64,9 +64,9 @@ def find(root: str | Path | None = None) -> Listing:
     """The videos in a folder.
 
     With CSV files in it or in its `annotations` (columns label, youtube_id, time_start, time_end,
-    split): <id>_<start>_<end>.mp4 (or mkv, avi, webm …; six digits each) or <id>.mp4, anywhere
-    below it. With lists of `path label` or `path,label`: these files. Without:
-    train/<class>/<video> beside val/<class>/<video>.
+    split): <id>_<start>_<end>.mp4 (or mkv, avi, webm …; six digits each), or <id>.mp4, out of which
+    the segment is cut by its times if it is longer; anywhere below it. With lists of `path label`
+    or `path,label`: these files. Without: train/<class>/<video> beside val/<class>/<video>.
 
     Raises:
         UserError: where there is none of these; for a film under two labels or in two parts.
@@ -83,33 +83,26 @@ def find(root: str | Path | None = None) -> Listing:
     check_labels(folder, {part: [(k, label) for label, k in r] for part, r in lists.rows.items()})
     tree = search(folder)
     places = by_path(tree) if lists.are_paths else _by_id(tree)
-    found: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
+    found: dict[str, list[Segment]] = {"train": [], "test": []}
     missing: list[str] = []
-    whole_films: list[str] = []
     for part, pairs in found.items():
         for label, key in lists.rows.get(part, ()):
             file = places(key)
             if file is None:
                 missing.append(key)
                 continue
-            pairs.append((file, label))
-            if not lists.are_paths and PurePosixPath(file).stem != key:
-                whole_films.append(file)
-    check_films(folder, found)
+            is_film = not lists.are_paths and PurePosixPath(file).stem != key
+            pairs.append(Segment(file, label, _times(key) if is_film else None))
+    check_segments(folder, found, may_be_cut=True)
     classes = tuple(sorted({label for part in lists.rows.values() for label, _ in part}))
     if lists.are_paths:
         classes = lists.class_names()
     number = {label: index for index, label in enumerate(classes)}
     files = {
-        part: _video_files(folder, {file: number[label] for file, label in pairs})
-        for part, pairs in found.items()
+        part: segment_files(folder, segments, number, may_be_cut=True)
+        for part, segments in found.items()
     }
-    notes = list(lists.notes)
-    if whole_films:
-        notes.append(
-            f"{len(whole_films)} listed segments are used as whole films, for the files are named "
-            f"without times ({whole_films[0]}{', …' if len(whole_films) > 1 else ''})."
-        )
+    notes = [*lists.notes, *segment_notes(found)]
     # What is not read matters where something lacks.
     left_out = (*lists.left_out, *(tree.left_out if missing else ()))
     synthetic = (folder / GENERATED_MARKER).is_file()
@@ -117,6 +110,11 @@ def find(root: str | Path | None = None) -> Listing:
     return Listing(
         NAME, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes), listed
     )
+
+
+def _times(key: str) -> tuple[float, float]:
+    """Seconds of <id>_<start>_<end>."""
+    return float(key[-13:-7]), float(key[-6:])
 
 
 def _by_id(tree: Tree) -> Places:
@@ -141,15 +139,9 @@ def _folder_tree(folder: Path, lists: Lists) -> Listing:
     classes = tuple(sorted({label for part in pairs.values() for _, label in part}))
     number = {label: index for index, label in enumerate(classes)}
     files = {
-        part: _video_files(folder, {name: number[label] for name, label in rows})
+        part: segment_files(folder, [Segment(name, label) for name, label in rows], number)
         for part, rows in pairs.items()
     }
     synthetic = (folder / GENERATED_MARKER).is_file()
     left_out = (*lists.left_out, *found.left_out)
     return Listing(NAME, folder, classes, files, (), synthetic, left_out)
-
-
-def _video_files(folder: Path, labels: Mapping[str, int]) -> VideoFiles:
-    """In the order of their names, whatever the order of the CSV."""
-    names = tuple(sorted(labels))
-    return VideoFiles(folder, names, np.array([labels[name] for name in names], np.int64))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from stdcf.data.clips.crops import Crops
@@ -16,6 +17,7 @@ from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
 from stdcf.data.sets.tree import LeftOut, summary
 from stdcf.data.sets.tree import notes as left_out_notes
+from stdcf.data.video.container import frame_rate
 from stdcf.data.video.frame_folder import RELEASE, Numbering, find_numbering
 from stdcf.errors import UserError
 
@@ -75,8 +77,38 @@ def folder_numbering(root: Path, names: Iterable[str]) -> tuple[Numbering, list[
     return numbering, [f"The frames are named {numbering.name(0)}, {numbering.name(1)} and on."]
 
 
+def frame_rates(files: Sequence[Path]) -> tuple[float, ...]:
+    """Frames a second of some evenly spaced ones of these videos, ascending, each once."""
+    rates = set()
+    for index in np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLE)).astype(int)):
+        try:
+            rate = frame_rate(files[index])
+        except UserError:
+            continue
+        rates |= {round(rate, 2)} if rate else set()
+    return tuple(sorted(rates))
+
+
+def _time_notes(rates: Sequence[float], fps: float | None) -> list[str]:
+    if fps is not None:
+        return [f"Clips are resampled to {fps:g} frames a second by their times."]
+    if not rates or rates[-1] < 1.02 * rates[0]:
+        return []
+    return [
+        f"Clips count frames, and the videos have {rates[0]:g} to {rates[-1]:g} a second: "
+        "--data-option fps=30 resamples them by their times."
+    ]
+
+
 def stream(
-    listing: Listing, *, method: str, frames: int, interval: int, test_clips: int, **crops: Any
+    listing: Listing,
+    *,
+    method: str,
+    frames: int,
+    interval: int,
+    test_clips: int,
+    fps: float | None = None,
+    **crops: Any,
 ) -> VideoData:
     """Random clips of the training videos and views of the test videos, decoded as they come.
 
@@ -84,7 +116,7 @@ def stream(
     `suites.data verify` reads every byte.
 
     Args:
-        method, frames, interval: see `Sampling`.
+        method, frames, interval, fps: see `Sampling`.
         test_clips: of each test video, each seen in `crops`' test crops.
         crops: see `Crops`.
 
@@ -93,18 +125,31 @@ def stream(
     """
     if test_clips < 1:
         raise UserError(f"test_clips={test_clips}: give a number of at least 1.")
-    drawn = _checked(Sampling, {"method": method, "frames": frames, "interval": interval})
+    drawn = _checked(
+        Sampling, {"method": method, "frames": frames, "interval": interval, "fps": fps}
+    )
     seen = _checked(Crops, crops)
     for part, videos in listing.files.items():
         if not videos.names:
             raise UserError(listing.lacking(part))
+        if videos.are_folders and fps is not None:
+            raise UserError(
+                f"fps={fps:g}: folders of frames have no times to resample by; leave it out."
+            )
     notes = [*listing.notes, *left_out_notes(listing.left_out), *listing.missing_notes()]
     if listing.synthetic:
         notes.append("Generated videos, not film: accuracies say nothing about real video.")
     train, test = listing.files["train"], listing.files["test"]
+    rates: tuple[float, ...] = ()
+    if not train.are_folders:
+        rates = frame_rates([train.root / name for name in train.names])
+        notes += _time_notes(rates, fps)
     # A later option whose default means what was done before changes no manifest.
     later = set() if seen.multi_scale else {"multi_scale"}
-    options = {**drawn.model_dump(mode="json"), **seen.model_dump(mode="json", exclude=later)}
+    options = {
+        **drawn.model_dump(mode="json", exclude_none=True),
+        **seen.model_dump(mode="json", exclude=later),
+    }
     return VideoData(
         listing.name,
         listing.classes,
@@ -115,6 +160,7 @@ def stream(
         listing.synthetic,
         IMAGENET,
         dict(listing.listed),
+        rates,
     )
 
 
@@ -142,6 +188,7 @@ def _manifest(listing: Listing, options: Mapping[str, Any]) -> str:
                 for name, label in zip(videos.names, videos.labels.tolist(), strict=True)
             ]
             + ([] if videos.parts is None else [["parts", *videos.parts.tolist()]])
+            + ([] if videos.spans is None else [["spans", *map(str, videos.spans.tolist())]])
             for part, videos in listing.files.items()
         },
     }

@@ -42,6 +42,7 @@ def load(
     test_crops: int = 1,
     test_crop: int = 224,
     test_short_side: int = 256,
+    fps: float | None = None,
     progress: Progress | None = None,
 ) -> VideoData:
     """Clips of `find`'s videos, decoded as they are asked for.
@@ -63,6 +64,7 @@ def load(
         test_crops=test_crops,
         test_crop=test_crop,
         test_short_side=test_short_side,
+        fps=fps,
     )
 
 

@@ -4,26 +4,21 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stdcf.data.clips.splits import VideoData, check_options
-from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets.annotations import check_labels
 from stdcf.data.sets.class_folders import TEST_NAMES, TRAIN_NAMES, part_named
 from stdcf.data.sets.films import drawn_note, drawn_parts, film_note
 from stdcf.data.sets.label_lists import LabelList, read_classes, read_list
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.places import by_path
 from stdcf.data.sets.roots import data_root
+from stdcf.data.sets.segments import Segment, check_segments, segment_files, segment_notes
 from stdcf.data.sets.tree import Tree, check_films, is_video, notes, search
 from stdcf.data.sets.whole_videos import decoded_clips
 from stdcf.data.video.frame_folder import RELEASE
 from stdcf.errors import UserError
 
 NAME = "video_list"
-# Video, label, (offset, number) of a folder's frames.
-Found = tuple[str, str, tuple[int, int] | None]
 _DEFAULTS: dict[str, Any] = {"clip_frames": 16, "channels": 1, "train_step": 4, "test_step": 16}
 
 
@@ -46,10 +41,12 @@ def load(
     crop: int = 224,
     short_side: Sequence[int] = (256, 320),
     flip: bool = True,
+    multi_scale: Sequence[float] = (),
     test_clips: int = 10,
     test_crops: int = 3,
     test_crop: int = 256,
     test_short_side: int = 256,
+    fps: float | None = None,
     workers: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -84,11 +81,15 @@ def load(
             crop=crop,
             short_side=short_side,
             flip=flip,
+            multi_scale=multi_scale,
             test_clips=test_clips,
             test_crops=test_crops,
             test_crop=test_crop,
             test_short_side=test_short_side,
+            fps=fps,
         )
+    if fps is not None:
+        raise UserError(f"fps={fps:g} is for clips that are decoded as they come: give no size.")
     check_options(size, clip_frames, train_step, test_step)
     return _whole_frames(
         found,
@@ -110,6 +111,11 @@ def _whole_frames(found: Listing, **options: Any) -> VideoData:
             raise UserError(
                 f"{found.root} holds folders of frames: give no size, or take a suite that decodes "
                 "clips as they come (kinetics_table3, something_table4)."
+            )
+        if videos.spans is not None:
+            raise UserError(
+                f"The lists of {found.root} name segments: give no size, or take a suite that "
+                "decodes clips as they come (kinetics_table3, something_table4)."
             )
         labels = [found.classes[label] for label in videos.labels]
         parts[part] = list(zip(labels, videos.names, strict=True))
@@ -159,7 +165,7 @@ def find(
     names = _names(folder / classes if classes else None, lists)
     tree, are_folders = _tree(folder, [path for found in lists.values() for path in found.paths])
     place = by_path(tree)
-    rows: dict[str, list[Found]] = {}
+    rows: dict[str, list[Segment]] = {}
     missing: list[str] = []
     listed: dict[str, int] = {}
     for part, found in lists.items():
@@ -170,61 +176,43 @@ def find(
             if video is None:
                 missing.append(path)
                 continue
+            label = names.get(found.labels[number], found.labels[number])
+            span = found.spans[number] if found.spans else None
             frames = found.frames[number] if found.frames and are_folders else None
-            rows[part].append(
-                (video, names.get(found.labels[number], found.labels[number]), frames)
-            )
+            rows[part].append(Segment(video, label, span, frames))
     told: list[str] = []
     if "test" not in rows:
-        pairs = [(label, video) for video, label, _ in rows["train"]]
+        pairs = [(s.label, s.video) for s in rows["train"]]
         check_films(folder, {"the list": [(video, label) for label, video in pairs]})
         tested = {name for _, name in drawn_parts(pairs, test_fraction, seed)["test"]}
         told.append(drawn_note(pairs, test_fraction, seed))
         everything = rows["train"]
         rows = {
-            "train": [row for row in everything if row[0] not in tested],
-            "test": [row for row in everything if row[0] in tested],
+            "train": [row for row in everything if row.video not in tested],
+            "test": [row for row in everything if row.video in tested],
         }
         listed = {part: len(of_part) for part, of_part in rows.items()}
         listed["train"] += len(missing)
-    _check(folder, rows)
-    told += film_note(*([row[0] for row in rows[part]] for part in ("train", "test")))
+    check_segments(folder, rows)
+    told += film_note(*([row.video for row in rows[part]] for part in ("train", "test")))
+    told += segment_notes(rows)
     numbering = RELEASE
     if are_folders:
-        numbering, more = folder_numbering(folder, (r[0] for rs in rows.values() for r in rs))
+        numbering, more = folder_numbering(folder, (r.video for rs in rows.values() for r in rs))
         told += more
     order = _order(lists, names)
-    label_number = {label: index for index, label in enumerate(order)}
-    files = {}
-    for part in ("train", "test"):
-        ordered = sorted(set(rows[part]))
-        parts = [frames for *_, frames in ordered if frames is not None]
-        files[part] = VideoFiles(
-            folder,
-            tuple(video for video, *_ in ordered),
-            np.array([label_number[label] for _, label, _ in ordered], np.int64),
-            are_folders=are_folders,
-            numbering=numbering,
-            parts=np.array(parts, np.int64) if parts else None,
+    number_of = {label: index for index, label in enumerate(order)}
+    files = {
+        part: segment_files(
+            folder, rows[part], number_of, are_folders=are_folders, numbering=numbering
         )
+        for part in ("train", "test")
+    }
     left_out = tree.left_out if missing else ()
     synthetic = (folder / GENERATED_MARKER).is_file()
     return Listing(
         NAME, folder, order, files, tuple(missing), synthetic, left_out, tuple(told), listed
     )
-
-
-def _check(folder: Path, rows: Mapping[str, Sequence[Found]]) -> None:
-    """A video, or each part of it that the lists name, has one label and is in one half."""
-    check_labels(
-        folder,
-        {
-            half: [(f"{video} {frames or ''}".strip(), label) for video, label, frames in of_half]
-            for half, of_half in rows.items()
-        },
-    )
-    if not any(frames for of_half in rows.values() for *_, frames in of_half):
-        check_films(folder, {half: [row[:2] for row in of_half] for half, of_half in rows.items()})
 
 
 def _lists(folder: Path, train: str | None, test: str | None) -> dict[str, LabelList]:

@@ -53,6 +53,12 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, Any]]":
         raise BrokenVideo(path, shortfall or error.strerror or type(error).__name__) from error
 
 
+def frame_rate(path: Path) -> float | None:
+    """Frames a second, on average, as a file's header says; None where it does not say."""
+    with open_video(path) as (_, stream):
+        return float(stream.average_rate) if stream.average_rate else None
+
+
 def film_of(path: Path, container: "InputContainer") -> Any:
     """The stream that a player shows: no cover, no thumbnail; the default one, then the largest.
 

@@ -9,10 +9,12 @@ import numpy as np
 from stdcf.data.video.container import BrokenVideo, check_frames, open_video
 from stdcf.data.video.decode import rgb_converter, rgb_view
 from stdcf.data.video.orientation import Orientation, show
+from stdcf.data.video.timing import Timing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
+ALL = Timing()
 # From the number of frames to the indices that are wanted, of any shape.
 Choose = Callable[[int], np.ndarray]
 # What is made of each frame as it comes.
@@ -24,7 +26,9 @@ def whole(frame_HWC: np.ndarray) -> np.ndarray:
     return np.array(frame_HWC, order="C")
 
 
-def read_frames(path: Path, choose: Choose, keep: Keep = whole) -> tuple[list[Any], np.ndarray]:
+def read_frames(
+    path: Path, choose: Choose, keep: Keep = whole, timing: Timing = ALL
+) -> tuple[list[Any], np.ndarray]:
     """Frames of a video, each decoded once, in one FFmpeg thread.
 
     The container's packets are listed first, which decodes nothing and takes a millisecond or two
@@ -35,6 +39,7 @@ def read_frames(path: Path, choose: Choose, keep: Keep = whole) -> tuple[list[An
     Args:
         choose: called with the number of frames; called again, and its first answer dropped, if
             the packets promised more frames than there are.
+        timing: which of the frames there are for `choose`.
         keep: from a frame, RGB uint8 [H, W, 3] at the size of the first, to what is kept of it;
             called on each as it comes and never on two at a time, so that memory is bounded by what
             is kept. It must not keep the frame itself.
@@ -48,15 +53,38 @@ def read_frames(path: Path, choose: Choose, keep: Keep = whole) -> tuple[list[An
     """
     with open_video(path) as (container, stream):
         packets = _Packets(path, container, stream)
-        chosen = choose(packets.count)
+        seconds_F = packets.seconds
+        chosen = _chosen(path, choose, timing, seconds_F)
         found: list[Any] | int | None = packets.frames(np.unique(chosen), keep)
     if found is None:
         found = _count_to(path, np.unique(chosen), keep)
     if isinstance(found, int):
-        chosen = choose(found)
+        chosen = _chosen(path, choose, timing, seconds_F[:found])
         found = _count_to(path, np.unique(chosen), keep)
     assert isinstance(found, list)
     return found, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape)
+
+
+def _chosen(path: Path, choose: Choose, timing: Timing, seconds_F: np.ndarray) -> np.ndarray:
+    if timing == ALL:
+        return choose(len(seconds_F))
+    try:
+        offered = timing.offered(seconds_F)
+    except ValueError as error:
+        raise BrokenVideo(path, str(error)) from error
+    return offered[choose(len(offered))]
+
+
+def frame_seconds(path: Path) -> np.ndarray:
+    """The times of a video's frames in the order of display, [F], without decoding.
+
+    An AVI with B-frames tells them by the order of decoding alone.
+
+    Raises:
+        UserError: as `read_frames`.
+    """
+    with open_video(path) as (container, stream):
+        return _Packets(path, container, stream).seconds
 
 
 class _Packets:
@@ -67,6 +95,7 @@ class _Packets:
         places: timestamp -> place in the order of decoding.
         keyframes: their timestamps.
         times: the frames' timestamps in the order of display; None where packets do not tell it.
+        seconds: the frames' times [F]; by the order of decoding where packets do not tell them.
     """
 
     def __init__(self, path: Path, container: "InputContainer", stream: Any) -> None:
@@ -75,12 +104,14 @@ class _Packets:
         self.stream = stream
         listed: list[tuple[Any, bool]] = []
         shown: list[Any] = []
+        decoded: list[Any] = []
         for packet in container.demux(self.stream):
             if packet.size:
                 listed.append((packet.pts, packet.is_keyframe))
                 # An edit list may cut frames away, which others still need for decoding.
                 if not packet.is_discard:
                     shown.append(packet.pts)
+                    decoded.append(packet.dts)
         if not shown:
             raise BrokenVideo(path, "it holds no frame")
         check_frames(path, container, stream, len(listed))
@@ -92,6 +123,15 @@ class _Packets:
             is_told = False
         self.count = len(shown)
         self.times = sorted(shown) if is_told else None
+        self.seconds = self._seconds(self.times or decoded)
+
+    def _seconds(self, times: list[Any]) -> np.ndarray:
+        if None not in times:
+            return np.sort(np.array(times, np.float64)) * float(self.stream.time_base)
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        if not rate:
+            raise BrokenVideo(self.path, "its frames have no times")
+        return np.arange(self.count) / float(rate)
 
     def frames(self, wanted: np.ndarray, keep: Keep) -> list[Any] | None:
         """The frames with these ascending indices; None where seeking cannot find each of them."""

@@ -174,7 +174,10 @@ def clip_of(video: Path, network: Network) -> tuple["Tensor", "Pixels"]:
             VideoFiles(video.parent, (video.name,), np.zeros(1, np.int64)),
             ("",),
             Sampling(
-                method=options["sampling"], frames=options["frames"], interval=options["interval"]
+                method=options["sampling"],
+                frames=options["frames"],
+                interval=options["interval"],
+                fps=options["fps"],
             ),
             Crops.model_validate(crops),
             1,

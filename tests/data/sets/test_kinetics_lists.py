@@ -107,17 +107,24 @@ def test_linked_folders_are_named_where_videos_lack(tmp_path: Path) -> None:
         kinetics.load(root)
 
 
-def test_one_film_of_two_segments_is_refused_and_of_one_is_told(tmp_path: Path) -> None:
+def test_one_film_of_two_segments_is_refused_unless_it_holds_both(
+    tmp_path: Path, make_video
+) -> None:
     touch(tmp_path, "aaaaaaaaaaa.mp4", "bbbbbbbbbbb.mp4")
     train, val = tmp_path / "train.csv", tmp_path / "val.csv"
     train.write_text(HEAD + "run,aaaaaaaaaaa,0,10,train\n")
     val.write_text(HEAD + "run,bbbbbbbbbbb,0,10,val\n")
-    assert kinetics.find(tmp_path).notes[0].startswith("2 listed segments are used as whole films")
+    assert kinetics.find(tmp_path).notes[0].startswith("2 segments are cut from films")
     train.write_text(HEAD + "run,aaaaaaaaaaa,0,10,train\nhop,aaaaaaaaaaa,10,20,train\n")
     with pytest.raises(UserError, match="in the class 'run' and in the class 'hop'"):
         kinetics.find(tmp_path)
+    make_video(tmp_path / "aaaaaaaaaaa.mp4", 300)
+    assert len(kinetics.find(tmp_path).files["train"].names) == 2
     train.write_text(HEAD + "run,aaaaaaaaaaa,0,10,train\nrun,bbbbbbbbbbb,20,30,train\n")
     with pytest.raises(UserError, match="is in train and in test"):
+        kinetics.find(tmp_path)
+    train.write_text(HEAD + "run,aaaaaaaaaaa,0,6,train\nhop,aaaaaaaaaaa,0,6,train\n")
+    with pytest.raises(UserError, match=r"aaaaaaaaaaa_000000_000006 twice"):
         kinetics.find(tmp_path)
 
 

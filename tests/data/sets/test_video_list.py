@@ -10,8 +10,10 @@ from PIL import Image
 
 from stdcf.data.clips.loader import batches
 from stdcf.data.sets import video_list
+from stdcf.data.sets.listing import _time_notes
 from stdcf.data.sets.video_list import find
 from stdcf.data.tools.verify import verify
+from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from suites.engine.catalog import load_dataset
 
@@ -207,3 +209,48 @@ def test_what_is_listed_found_broken_and_used_is_counted(tmp_path: Path, make_vi
     broken: dict[str, str] = {}
     list(batches(data.test, 2, on_broken=broken.__setitem__))
     assert data.counts(broken)["test"] == {"listed": 2, "found": 2, "broken": 1, "used": 1}
+
+
+def test_segments_of_films_and_frames_a_second(tmp_path: Path, make_video) -> None:
+    for number in range(2):
+        make_video(tmp_path / f"{number}.avi", 50, seed=number)
+    head = "path,label,start,end\n"
+    lists(
+        tmp_path, head + "0.avi,a,0,1\n0.avi,b,1,2\n", head + "1.avi,a,0,1\n0.avi,b,0.5,2\n", "csv"
+    )
+    data = video_list.load(tmp_path, **STREAMED, frames=4, interval=2, fps=10)
+    assert len(data.train) == len(data.test) == 2
+    assert data.frame_rates == (25.0,)
+    words = " ".join(data.notes)
+    assert "4 segments are cut from films" in words
+    assert "Segments of 1 films are in training and in testing (0.avi)" in words
+    assert "resampled to 10 frames a second" in words
+    other = video_list.load(tmp_path, **STREAMED, frames=4, interval=2)
+    assert other.manifest != data.manifest
+    ((a_BCTHW, *_), (b_BCTHW, *_)) = batches(data.train, 1)
+    assert not torch.equal(a_BCTHW, b_BCTHW)
+    with pytest.raises(UserError, match="name segments: give no size"):
+        video_list.load(tmp_path, **SMALL)
+    lists(tmp_path, head + "0.avi,a,0,1\n0.avi,b,0,1\n", head + "1.avi,a,0,1\n", "csv")
+    with pytest.raises(UserError, match=r"0\.avi from 0 to 1 twice: 'a' in train, 'b'"):
+        find(tmp_path)
+
+
+def test_rates_that_differ_are_told_and_folders_take_no_rate(tmp_path: Path) -> None:
+    for number, fps in enumerate((25, 50)):
+        noise = np.random.default_rng(number).integers(0, 256, (20, 32, 32, 3), np.uint8)
+        write_video(tmp_path / f"{number}.mp4", noise, Codec("mpeg4", {}), fps=fps)
+    lists(tmp_path, "0.mp4 0\n1.mp4 1\n", "0.mp4 0\n")
+    (tmp_path / "val.txt").write_text("1.mp4 1\n")
+    (tmp_path / "train.txt").write_text("0.mp4 0\n")
+    data = video_list.load(tmp_path, **STREAMED, frames=4, interval=1)
+    assert data.frame_rates == (25.0,)
+    assert _time_notes((25.0, 50.0), None)[0].startswith(
+        "Clips count frames, and the videos have 25"
+    )
+    assert _time_notes((29.97, 30.0), None) == []
+    for number in range(2):
+        frames(tmp_path / "f" / f"{number}", 4)
+    lists(tmp_path / "f", "0 4 0\n", "1 4 1\n")
+    with pytest.raises(UserError, match="fps=30: folders of frames have no times"):
+        video_list.load(tmp_path / "f", **STREAMED, fps=30)
