@@ -100,6 +100,7 @@ def _print_table(name: str, root: Path, folders: list[RunFolder], records: dict)
 def describe(folder: RunFolder) -> tuple[str, str]:
     """A run's state and one line on where it is, by its own files."""
     from suites.cluster.record import fresh_row, read_record
+    from suites.engine.read_off import source_of
 
     result, state = fresh_row(folder, read_record(folder)), folder.state()
     if result is not None and result["status"] == "ok":
@@ -111,7 +112,8 @@ def describe(folder: RunFolder) -> tuple[str, str]:
     if result is not None and not is_running:
         return result["status"], str(result["reason"])
     if state is None:
-        return "waiting", ""
+        source = source_of(folder)
+        return "waiting", "" if source is None else f"to be read off {source.training}"
     where = f"{100 * state.get('fraction', 0):.0f}%"
     if "stage" in state:
         where += f", stage {state['stage']}, epoch {state['epoch']} of {state['epochs']}"

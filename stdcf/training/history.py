@@ -35,6 +35,10 @@ class History:
     peaks: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
+    def note_broken(self, name: str, reason: str) -> None:
+        """A video could not be decoded."""
+        self.broken[name] = reason
+
 
 @dataclass
 class Learnt:

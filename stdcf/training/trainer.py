@@ -48,15 +48,14 @@ class Trainer:
     Args:
         model: built under the run's seed; moved to the device here.
         folder: where checkpoint.pt and each stage's weights (stage-NAME.pt) are kept.
-        on_progress: called after every step.
+        on_progress, on_stage: called after every step; in the first process after every test.
         should_stop: asked after every step; True writes a checkpoint and raises `Stopped`.
         savers: the memory savers of a training step; see `stdcf.memory.savers`.
         cap_bytes: limit on live tensor bytes (CPU): every training step, test batch and stage.
         ranks: the processes that train it together, batch_size being of all of them.
         loss: "cross_entropy" of classes, or "mse" of the model's output and the clip itself, whose
             network has no accuracy: it is not tested here.
-        shuffle: the order of an epoch's clips, of the seed, the numbers of stage and epoch, and
-            how many clips there are.
+        shuffle: the order of an epoch's clips, of seed, stage, epoch and how many they are.
 
     The result depends on the seed alone: not on num_workers, nor on where it was stopped and
         resumed.
@@ -76,6 +75,7 @@ class Trainer:
         savers: Sequence[Saver] = (),
         cap_bytes: int | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_stage: Callable[[History], None] = lambda history: None,
         should_stop: Callable[[], bool] = lambda: False,
         ranks: Ranks = ALONE,
         loss: Literal["cross_entropy", "mse"] = "cross_entropy",
@@ -92,7 +92,7 @@ class Trainer:
         self.savers = savers
         on_cpu = numerics.device.type == "cpu"
         self.watch = None if cap_bytes is None or not on_cpu else CapWatch(self.model, cap_bytes)
-        self.on_progress = on_progress
+        self.on_progress, self.on_stage = on_progress, on_stage
         self.should_stop = should_stop
         self.ranks = ranks
         self.loss, self.shuffle = LOSSES[loss], shuffle
@@ -173,7 +173,7 @@ class Trainer:
             self.batch_size,
             order=remaining,
             num_workers=self.num_workers,
-            on_broken=self._note_broken,
+            on_broken=self.history.note_broken,
             share=self.ranks.share,
         ):
             set_rate(self.optimizer, stage.lr_at(self.epoch, self.step / steps))
@@ -263,6 +263,7 @@ class Trainer:
             self.history.stages.append(self._test_results())
         if self.ranks.is_first:
             save_checkpoint(self.folder / f"stage-{self.stage.name}.pt", self.model.state_dict())
+            self.on_stage(self.history)
 
     def _test_results(self) -> dict[str, object]:
         stage = self.stage
@@ -317,7 +318,7 @@ class Trainer:
             self.batch_size,
             order=rng.permutation(len(self.data.train))[:number],
             num_workers=self.num_workers,
-            on_broken=self._note_broken,
+            on_broken=self.history.note_broken,
         )
         return (clip for clip, _, _ in found)
 
@@ -347,7 +348,7 @@ class Trainer:
             stage.test_dilation,
             self.numerics,
             scores_file=self.folder / scores_name,
-            on_broken=self._note_broken,
+            on_broken=self.history.note_broken,
             batch_size=batch_size,
             num_workers=self.num_workers,
             on_progress=show,
@@ -358,9 +359,6 @@ class Trainer:
             self._save()
             raise Stopped
         return accuracy
-
-    def _note_broken(self, name: str, reason: str) -> None:
-        self.history.broken[name] = reason
 
     def _fraction(self, of_epoch: float) -> float:
         costs = [stage.epochs * stage.relative_cost() for stage in self.stages]
@@ -396,5 +394,7 @@ class Trainer:
         if self.stage_index < len(self.stages):
             self.optimizer = make_optimizer(self.model, self.stage)
             self._enter_stage()
-            self.optimizer.load_state_dict(state["optimizer"])
+            # At the end of a shorter schedule the state is the last stage's.
+            if self.epoch or self.step or not self.stage.fresh_optimizer:
+                self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random_states"][self.ranks.rank].cpu())

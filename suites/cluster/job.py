@@ -17,12 +17,14 @@ from slurm.job import Ended, Interruptions, SlurmJob, current_job
 from slurm.memory import oom_kills
 from suites.cluster.code_version import code_version
 from suites.cluster.ends import log_of, record_end, write_row
+from suites.engine.read_off import settle
 from suites.engine.runner import Job, crash_row
 from suites.engine.store import attempts as book
 from suites.engine.store.folder import Claimed, RunFolder
-from suites.engine.worker import EXIT_FAILED, EXIT_STOPPED
+from suites.engine.worker import EXIT_FAILED, EXIT_SAME, EXIT_STOPPED
 
 _POLL_SECONDS = 0.1
+_SAME = "its row comes with the run without its cap"
 # An earlier start of this job on another machine, cut off from the controller, may hold the run.
 _CLAIM_SECONDS = 150.0
 # How long the processes of a run have to say why they failed.
@@ -66,9 +68,13 @@ class RunOnCluster:
             return self._follow(job, folder, interruptions)
         try:
             with folder.claim(wait_seconds=_CLAIM_SECONDS) as lock:
-                return self._lead(job, folder, interruptions, lock)
+                how = self._lead(job, folder, interruptions, lock)
         except Claimed:
             return "another process has it"
+        if how == _SAME:
+            # The other run may have ended before.
+            settle(folder)
+        return how
 
     def failed(self, ended: Ended) -> None:
         """After the job's processes ended badly: sees to it that there is a row."""
@@ -95,6 +101,9 @@ class RunOnCluster:
             failure = book.take_failure(folder, started)
             if failure is None:
                 return self._put_back(job, folder, interruptions)
+        elif status == EXIT_SAME:
+            book.end(folder, "ended")
+            return _SAME
         elif status == 0 or has_row:
             book.end(folder, "ended")
             return "ended"

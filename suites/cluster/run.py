@@ -18,6 +18,8 @@ from suites import paths
 from suites.cli import EXIT_ROWS_NOT_OK, EXIT_USER_ERROR
 from suites.cluster.state import ClusterRun, ClusterView
 from suites.cluster.submit import Request, Sent, confirm_many, send, submitting
+from suites.engine.read_off import to_try
+from suites.engine.sources import prepare
 from suites.engine.store import folder as store
 from suites.engine.store.folder import RunFolder
 
@@ -77,16 +79,26 @@ def run_on_cluster(
         if view.unreachable is not None:
             raise UserError(view.unreachable)
         runs = view.reconcile(folders)
+        busy = [run.folder.path.relative_to(session.results).as_posix() for run in runs if run.job]
+        read_off = prepare(folders, session.specs, session.results, busy)
         done = sum(run.folder.is_done() for run in runs)
-        queued = sum(run.job is not None for run in runs)
-        sent = _send_missing(session, profile, runs, yes, parallel)
-    say(f"{done} of {len(runs)} runs done, {queued} in the queue before, {sent.jobs} sent now")
+        own = [
+            (run, spec)
+            for run, spec in zip(runs, session.specs, strict=True)
+            if run.folder.path not in read_off or to_try(run.folder)
+        ]
+        waiting = sum(not to_try(RunFolder(path)) for path in read_off)
+        sent = _send_missing(session, profile, own, yes, parallel)
+    say(
+        f"{done} of {len(runs)} runs done, {len(busy)} in the queue before, {sent.jobs} sent now"
+        + (f", {waiting} to be read off others" if waiting else "")
+    )
     for refusal in sent.refused:
         print(f"error: {refusal}", file=sys.stderr)
     if detach and done < len(runs):
         is_default = session.results == paths.results_folder(None)
         where = "" if is_default else f" --results {session.results}"
-        if queued or sent.jobs:
+        if busy or sent.jobs:
             runs_are = f"where they are: python -m suites.status {name}{where}"
             table_is = f"their table:    python -m suites.report {name}{where}"
             say(f"{runs_are}\n{table_is}", markup=False, soft_wrap=True)
@@ -99,13 +111,13 @@ def run_on_cluster(
 def _send_missing(
     session: "Session",
     profile: ClusterProfile,
-    runs: Sequence[ClusterRun],
+    runs: Sequence[tuple[ClusterRun, "RunSpec"]],
     yes: bool,
     parallel: int | None,
 ) -> Sent:
     missing = [
         (run.folder, spec, run.row)
-        for run, spec in zip(runs, session.specs, strict=True)
+        for run, spec in runs
         if run.job is None and not run.folder.is_done()
     ]
     confirm_many(len(missing), yes, typer.confirm if sys.stdin.isatty() else None)

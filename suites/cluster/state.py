@@ -16,6 +16,7 @@ from slurm.queue import QueuedJob, ended_states, queue
 from stdcf.errors import UserError
 from suites.cluster.ends import log_of, record_end
 from suites.cluster.record import ClusterRecord, fresh_row, read_record
+from suites.engine.read_off import waits
 from suites.engine.store import attempts as book
 from suites.engine.store.folder import RunFolder
 
@@ -118,7 +119,8 @@ class ClusterView:
 
 def _is_gone(run: ClusterRun) -> bool:
     """Whether it was submitted, has no row, and is not in the queue."""
-    return run.record is not None and run.row is None and not run.is_queued and _was_sent(run)
+    is_open = run.record is not None and run.row is None and not run.is_queued
+    return is_open and _was_sent(run) and not waits(run.folder)
 
 
 def _was_sent(run: ClusterRun) -> bool:

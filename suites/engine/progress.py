@@ -50,7 +50,9 @@ class RunDisplay:
         ended = sum(job.done for job in jobs)
         count = f"{self._done_before + ended} of {self._done_before + len(jobs)} runs"
         self._progress.update(
-            self._total, completed=done / total, detail=f"{count}, {self._time_left(done, total)}"
+            self._total,
+            completed=done / (total or 1.0),
+            detail=f"{count}, {self._time_left(done, total)}",
         )
         for job in jobs:
             if job.process is not None and not job.done:
@@ -101,7 +103,9 @@ def label(spec: RunSpec) -> str:
 
 def describe_end(spec: RunSpec, result: Mapping[str, Any]) -> str:
     """How a run ended, in one line."""
-    if result["status"] == "ok" and "summary" in result:
+    if result["status"] == "ok" and "read_off" in result:
+        text = f"accuracy {100 * result['accuracy']:.2f}%, read off {result['read_off']}"
+    elif result["status"] == "ok" and "summary" in result:
         text = result["summary"]
     elif result["status"] == "ok":
         text = f"accuracy {100 * result['accuracy']:.2f}%, {result['train_seconds']:.0f} s"

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stdcf.stages.stage import total_cost
+from suites.engine.read_off import to_try
+from suites.engine.sources import prepare
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
-from suites.engine.worker import EXIT_CLAIMED, EXIT_STOPPED
+from suites.engine.worker import EXIT_CLAIMED, EXIT_SAME, EXIT_STOPPED
 
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 60.0
@@ -43,10 +45,13 @@ class Job:
     done: bool = False
     followers: list["Job"] = field(default_factory=list)  # that its process does after it
     row_before: dict[str, Any] | None = None
+    is_read_off: bool = False  # of another run, whose process writes its row
 
     @property
     def cost(self) -> float:
         """Relative computation, for the time left."""
+        if self.is_read_off:
+            return 0.0
         return total_cost(self.spec.stages) if self.spec.stages else 1.0
 
 
@@ -60,10 +65,12 @@ def run_missing(
     deadline: float | None = None,
     stop_seconds: float = _STOP_SECONDS,
     short_tasks: Collection[str] = (),
+    read_off: Sequence[Job] = (),
 ) -> bool:
     """Runs the jobs by `workers` processes at a time, in the order given.
 
     Args:
+        read_off: those whose rows come with the others'.
         deadline: `time.monotonic()` at which runs are stopped, resumably.
         stop_seconds: after which those are killed that did not stop.
         short_tasks: tasks of which a process does as many as stand in a row, for its start takes
@@ -83,7 +90,9 @@ def run_missing(
                 _stop(running, stop_seconds)
                 return False
             running = [_where(job, display) for job in running]
-            running = [job for job in running if not _reap(job, waiting, display)]
+            before, running = running, [job for job in running if not _reap(job, waiting, display)]
+            if len(running) < len(before):
+                _show_read_off([*jobs, *read_off], display)
             now = time.monotonic()
             ready = [job for job in waiting if job.not_before <= now]
             while ready and len(running) < workers:
@@ -99,11 +108,12 @@ def run_missing(
             for job in running:
                 job.state = job.folder.state() or {}
                 job.fraction = job.state.get("fraction", 0.0)
-            display.update(jobs)
+            display.update([*jobs, *read_off])
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         _stop(running, stop_seconds)
         raise
+    _show_read_off([*jobs, *read_off], display)
     return True
 
 
@@ -143,6 +153,14 @@ def _where(job: Job, display: Display) -> Job:
     return job
 
 
+def _show_read_off(jobs: Sequence[Job], display: Display) -> None:
+    for job in jobs:
+        is_open = job.is_read_off and not job.done and job.process is None
+        result = job.folder.result() if is_open else None
+        if result is not None and result != job.row_before:
+            _end(job, result, display)
+
+
 def _end(job: Job, result: dict[str, Any] | None, display: Display) -> None:
     job.done, job.fraction = True, 1.0
     display.ended(job, result)
@@ -161,6 +179,10 @@ def _reap(job: Job, waiting: list[Job], display: Display) -> bool:
         # Another runner has it (its row will be there) or its worker was told to stop.
         job.not_before = time.monotonic() + _CLAIM_RETRY_SECONDS
         waiting.append(job)
+        return True
+    if status == EXIT_SAME:
+        # Its row comes with the run that it is read off.
+        job.process = None
         return True
     result = job.folder.result()
     # A worker may be killed when its row is written, just before its end.
@@ -205,8 +227,22 @@ def default_workers(device: str) -> int:
     return 1 if device.startswith("cuda") else max(min(len(os.sched_getaffinity(0)), 2), 1)
 
 
-def make_jobs(specs: Sequence[RunSpec], results: Path) -> tuple[list[Job], int]:
-    """Jobs for the runs without a final row, and how many have one."""
+def make_jobs(specs: Sequence[RunSpec], results: Path) -> tuple[list[Job], list[Job], int]:
+    """Jobs for the runs without a final row, those that are read off them, and how many have one.
+
+    A run that can be read off an earlier one has its row at the end.
+    """
     jobs = [Job(spec, RunFolder.create(results, spec)) for spec in specs]
+    sources = prepare([job.folder for job in jobs], specs, results)
     missing = [job for job in jobs if not job.folder.is_done()]
-    return missing, len(jobs) - len(missing)
+    places: dict[Path, int] = {}
+    for place, job in enumerate(missing):
+        path = job.folder.path
+        job.is_read_off, job.row_before = path in sources, job.folder.result()
+        places.setdefault(sources.get(path, path), place)
+        places.setdefault(path, place)
+    read_off = [job for job in missing if job.is_read_off and not to_try(job.folder)]
+    own = [job for job in missing if job not in read_off]
+    # A training comes as early as the first that is read off it.
+    own.sort(key=lambda job: places[job.folder.path])
+    return own, read_off, len(jobs) - len(missing)

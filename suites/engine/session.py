@@ -154,8 +154,8 @@ class Session:
         stop_seconds = self.suite.stop_seconds
         if deadline is not None and stop_seconds is not None:
             deadline -= stop_seconds + _TABLES_SECONDS
-        jobs, done = make_jobs(self.specs, self.results)
-        if not jobs:
+        jobs, read_off, done = make_jobs(self.specs, self.results)
+        if not jobs and not read_off:
             self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
             return
         check_reachable([job.spec for job in jobs], self.results)
@@ -170,6 +170,7 @@ class Session:
                     display=display,
                     deadline=deadline,
                     short_tasks=self.suite.short_tasks,
+                    read_off=read_off,
                     **({} if stop_seconds is None else {"stop_seconds": stop_seconds}),
                 )
         except KeyboardInterrupt:

@@ -24,6 +24,9 @@ from stdcf.stages.stage import Stage
 # Labels that sort runs into tables; two runs that differ in these alone give the same numbers.
 _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
 
+# What is done with the weights, or beside them, with the values that say nothing is.
+_NOT_TRAINING: dict[str, Any] = {"options": {}, "published": None, "epochs_override": None}
+
 _ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
 
 # Tasks that train a classifier by the stages; see `suites.engine.registry`.
@@ -169,8 +172,13 @@ class RunSpec(Frozen):
     @property
     def training_id(self) -> str:
         """The same for runs whose weights are the same after training, whatever is done then."""
-        aside: dict[str, Any] = {"options": {}, "published": None, "epochs_override": None}
-        return self.changed(task="train", **aside).run_id
+        return self.changed(task="train", **_NOT_TRAINING).run_id
+
+    def training_apart(self, *fields: str) -> str:
+        """The same for runs whose weights differ, if they do, by these fields alone."""
+        aside = {*_LABELS, *_NOT_TRAINING, "task", *fields}
+        content = self.model_dump(mode="json", exclude=aside, exclude_defaults=True)
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
     def run_id(self) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import time
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -18,11 +20,13 @@ from stdcf.training.distributed import ALONE, Ranks, joined
 from stdcf.training.history import History, Progress
 from stdcf.training.trainer import Trainer
 from stdcf.whole_file import write_atomically
-from suites.engine import weights
+from suites.engine import read_off, weights
+from suites.engine.begun import begin
 from suites.engine.catalog import build_model
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
+from suites.engine.store.provenance import header
 from suites.engine.task import Run
 
 # Of a stage that asks for it.
@@ -34,56 +38,113 @@ _STATE_INTERVAL_SECONDS = 0.5
 def train(run: Run) -> dict[str, Any]:
     """Trains and tests what the folder's spec says, from its checkpoint if there is one.
 
+    After each stage the row of a run that would end there is written beside its weights, for the
+    runs that are read off it (see `suites.engine.read_off`).
+
     Returns:
         The row's fields beyond `header`; none in a process that is not the run's first.
+
+    Raises:
+        SameAsUncapped: if its cap changes nothing, so that its row is the uncapped run's.
     """
     spec, folder, data = run.spec, run.folder, run.data()
-    channels = data.train.clip_shape[0]
     run.settle()
-    model = build_model(spec, len(data.classes), channels)
-    _keep_plans(model, folder)
-    started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
+    if read_off.to_try(folder):
+        _try_cap(run, data)
+        run.settle()
+    model = build_model(spec, len(data.classes), data.train.clip_shape[0])
     with joined(run.where, size=spec.ranks, sync_batchnorm=spec.sync_batchnorm) as ranks:
+        rows = _Rows(run, data, begin(folder) if ranks.is_first else None)
+        # The others look for a checkpoint once it is there.
+        ranks.gather(True)
+        _keep_plans(model, folder)
+        rows.started_from = weights.start(model, spec, folder.path.parents[2], len(data.classes))
         if ranks.is_first:
             # Beside the weights, for who loads them without the data.
             write_atomically(folder.path / CLASSES_FILE, "\n".join(data.classes) + "\n")
         try:
-            history = trained(run, model, data, ranks)
+            history = trained(run, model, data, ranks, on_stage=rows.stage_ended)
         except CapExceeded as error:
             error.facts = predictions(spec, data)
             raise
-    if not ranks.is_first:
-        return {}
-    last = history.stages[-1]
-    return {
-        "status": "ok",
-        "reason": None,
-        "accuracy": last["accuracy"],
-        "video_accuracy": last["video_accuracy"],
-        **{name: last[name] for name in RECALIBRATED if name in last},
-        "test_clips": last["test_clips"],
-        "test_videos": last["test_videos"],
-        "video_top5": last["video_top5"],
-        "broken_videos": history.broken,
-        "videos": data.counts(history.broken),
-        "frame_rates": list(data.frame_rates),
-        "starts_from": spec.starts_from,
-        "started_from": started_from,
-        "batch_size": spec.batch_size,
-        "cap_bytes": spec.cap_bytes,
-        "train_clips": len(data.train),
-        "train_shapes": _train_shapes(spec, data),
-        "epochs_per_stage": spec.stages[0].epochs,
-        "clip_shape": list(data.train.clip_shape),
-        "classes": len(data.classes),
-        "synthetic": data.synthetic,
-        "notes": list(data.notes),
-        "stages": history.stages,
-        **measured(history),
-        "train_seconds": sum(epoch["seconds"] for epoch in history.epochs),
-        **predictions(spec, data),
-        **complexity(spec, data),
-    }
+    return rows.row(spec, history) if ranks.is_first else {}
+
+
+def _try_cap(run: Run, data: VideoData) -> None:
+    from suites.engine.cap_probe import decide
+
+    try:
+        decide(run, data)
+    except CapExceeded as error:
+        error.facts = predictions(run.spec, data)
+        raise
+
+
+@dataclass
+class _Rows:
+    """Makes a run's row, and those of the runs that end with one of its stages."""
+
+    run: Run
+    data: VideoData
+    begun_by: str | None
+    started_from: str | None = None
+    _known: dict[Any, dict[str, Any]] = field(default_factory=dict)
+
+    def stage_ended(self, history: History) -> None:
+        """Writes the row of the run as if this had been its last stage."""
+        spec = self.run.spec
+        ended = spec.changed(stages=spec.stages[: len(history.stages)])
+        row = header(spec, self.run.device) | self.row(ended, history)
+        read_off.write_stage(self.run.folder, ended.stages[-1].name, row, history.epochs)
+        read_off.hand_on(self.run.folder)
+
+    def row(self, spec: RunSpec, history: History) -> dict[str, Any]:
+        """The fields beyond `header` after the spec's stages."""
+        data, last = self.data, history.stages[-1]
+        begun = {} if self.begun_by is None else {"begun_by": self.begun_by}
+        return {
+            "status": "ok",
+            "reason": None,
+            "accuracy": last["accuracy"],
+            "video_accuracy": last["video_accuracy"],
+            **{name: last[name] for name in RECALIBRATED if name in last},
+            "test_clips": last["test_clips"],
+            "test_videos": last["test_videos"],
+            "video_top5": last["video_top5"],
+            "broken_videos": history.broken,
+            "videos": data.counts(history.broken),
+            "frame_rates": list(data.frame_rates),
+            "starts_from": spec.starts_from,
+            "started_from": self.started_from,
+            **begun,
+            "batch_size": spec.batch_size,
+            "cap_bytes": spec.cap_bytes,
+            "train_clips": len(data.train),
+            "train_shapes": _train_shapes(spec, data),
+            "epochs_per_stage": spec.stages[0].epochs,
+            "clip_shape": list(data.train.clip_shape),
+            "classes": len(data.classes),
+            "synthetic": data.synthetic,
+            "notes": list(data.notes),
+            "stages": history.stages,
+            **measured(history),
+            "train_seconds": sum(epoch["seconds"] for epoch in history.epochs),
+            **self._predicted(spec),
+        }
+
+    def _predicted(self, spec: RunSpec) -> dict[str, Any]:
+        """What is not measured; the same for all ends of the run that saw the same clips."""
+        shape = self.data.train.clip_shape
+        sizes = {(stage.clip_shape(shape), stage.dilation, stage.trains) for stage in spec.stages}
+        # What is published is predicted stage by stage.
+        key = spec.stages if spec.published is not None else frozenset(sizes)
+        if key not in self._known:
+            self._known[key] = predictions(spec, self.data)
+        return self._known[key] | self._complexity
+
+    @cached_property
+    def _complexity(self) -> dict[str, Any]:
+        return complexity(self.run.spec, self.data)
 
 
 def trained(

@@ -21,6 +21,8 @@ from suites.engine.store.folder import Claimed, RunFolder
 EXIT_CLAIMED = 75
 EXIT_STOPPED = 76
 EXIT_FAILED = 77
+# Its row is that of the run without its cap, and comes with it.
+EXIT_SAME = 78
 
 _POLL_SECONDS = 1.0
 # For the step at hand and a checkpoint, as long as a runner waits for it.
@@ -80,9 +82,15 @@ def _claim_and_run(
         with folder.claim(wait_seconds=10):
             if folder.is_done():
                 return 0
-            return _run(folder, arguments, stop)
+            status = _run(folder, arguments, stop)
     except Claimed:
         return EXIT_CLAIMED
+    if status == EXIT_SAME:
+        from suites.engine.read_off import settle
+
+        # The other run may have ended before.
+        return 0 if settle(folder) else EXIT_SAME
+    return status
 
 
 def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | None" = None) -> int:
@@ -96,6 +104,8 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     from stdcf.memory.tracking.tracker import CapExceeded
     from stdcf.training.checkpoint import CheckpointError
     from stdcf.training.trainer import NotFinite, Stopped
+    from suites.engine.cap_probe import SameAsUncapped
+    from suites.engine.read_off import hand_on
     from suites.engine.registry import get_task
     from suites.engine.store.attempts import counts, write_failure
     from suites.engine.store.provenance import commit
@@ -108,6 +118,9 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
         row = get_task(run.spec.task)(run)
     except Stopped:
         return EXIT_STOPPED
+    except SameAsUncapped:
+        hand_on(folder)
+        return EXIT_SAME
     except NotFinite as error:
         row = {"status": "nan", "reason": str(error)}
     except CapExceeded as error:
@@ -132,6 +145,8 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
         | {"wall_seconds": time.time() - started}
         | counts(folder)
     )
+    # What failed before the end of a shorter schedule is its end, too.
+    hand_on(folder)
     return 0
 
 

@@ -42,6 +42,7 @@ def provenance_notes(rows: Sequence[Row]) -> list[str]:
     if shipped:
         devices = ", ".join(sorted({row["device"] for row in shipped}))
         notes.append(f"† shipped with the repository: measured {when(shipped)} on {devices}")
+    notes += _read_off(rows)
     commits = sorted({row["commit"][:9] + ("+changes" if row["dirty"] else "") for row in rows})
     if len(commits) > 1:
         notes.append(f"rows of {len(commits)} versions of the code: {', '.join(commits)}")
@@ -89,6 +90,21 @@ def video_notes(rows: Sequence[Row]) -> list[str]:
     )
     more = f" (of {len(distinct)} splits the first)" if len(distinct) > 1 else ""
     return [f"videos{more}: {words}"]
+
+
+def _read_off(rows: Sequence[Row]) -> list[str]:
+    """How many rows are no trainings of their own, and why."""
+    capped = sum("cap_decided_by" in row for row in rows)
+    shorter = sum("read_off" in row for row in rows) - capped
+    found = []
+    if shorter:
+        found.append(f"{shorter} rows are read off runs whose schedules begin as theirs (read_off)")
+    if capped:
+        found.append(
+            f"{capped} rows under a cap are the uncapped runs', as real steps under the cap gave "
+            "the same results (cap_decided_by)"
+        )
+    return found
 
 
 def when(rows: Sequence[Row]) -> str:

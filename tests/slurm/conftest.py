@@ -73,13 +73,14 @@ class Grid:
     seeds: int = 1
     epochs: int = 1
     options: tuple[str, ...] = field(default=())
+    script: Path = SMALL_GRID
 
     def command(self, *more: str) -> list[str]:
         """``suites.run`` on this cluster."""
         words = ["kth_table2", "--dataset", "video_folder", "--data-root", str(self.videos)]
         words += ["--results", str(self.results), "--seeds", str(self.seeds)]
         words += ["--epochs", str(self.epochs), *self.options]
-        return [sys.executable, str(SMALL_GRID), *words, *more]
+        return [sys.executable, str(self.script), *words, *more]
 
     def slurm(self, *more: str) -> tuple[int, str, str]:
         """``suites.run --executor slurm``: exit status, output and errors."""

@@ -92,6 +92,16 @@ def provenance(device: str) -> dict[str, Any]:
 
 def header(spec: "RunSpec", device: str) -> dict[str, Any]:
     """The fields that every row has, however the run ended."""
+    return identity(spec) | {"host": platform.node(), "finished": now()} | provenance(device)
+
+
+def now() -> str:
+    """The time as rows hold it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def identity(spec: "RunSpec") -> dict[str, Any]:
+    """The fields of a row that follow from its spec, whatever measured it."""
     return {
         "suite": spec.suite,
         "profile": spec.profile,
@@ -110,10 +120,7 @@ def header(spec: "RunSpec", device: str) -> dict[str, Any]:
         "dtype": "bfloat16 autocast" if spec.amp else "float32",
         "savers": list(spec.techniques),
         "threads": spec.threads,
-        "host": platform.node(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **_of_training(spec),
-        **provenance(device),
     }
 
 

@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_an_error_with_its_remedy(call: Any, small_suite
     request = make_request(suite, None, "video_folder", seeds=1, epochs=3)
     arguments = (small_suite_here.root, small_suite_here.results)
     specs = session.Session(suite, request, *arguments).specs
-    jobs, done = runner.make_jobs(specs[:1], small_suite_here.results)
+    jobs, _, done = runner.make_jobs(specs[:1], small_suite_here.results)
     assert (len(jobs), done) == (1, 0)
     (jobs[0].folder.path / "checkpoint.pt").write_bytes(b"half a checkpo")
     process = runner._start(jobs[0], "cpu", str(small_suite_here.root))

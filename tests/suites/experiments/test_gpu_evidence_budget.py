@@ -137,7 +137,7 @@ def test_a_process_that_dies_takes_one_run_with_it(
 ) -> None:
     request = Request(profile="paper", dataset="none", device="cuda:0")
     specs = gpu_evidence.specs(request, "none")[:5]
-    jobs, _ = runner.make_jobs(specs, tmp_path)
+    jobs, *_ = runner.make_jobs(specs, tmp_path)
     starts = []
 
     def start(job: runner.Job, *_: Any) -> Worker:

@@ -1,0 +1,97 @@
+"""Rows read off longer schedules are those of runs of their own, whoever was there first."""
+
+from pathlib import Path
+from typing import Any
+
+from stdcf.stages.stage import full_size, itsl
+from suites.engine import runner, worker
+from suites.engine.sources import find_sources, prepare
+from suites.engine.store.folder import RunFolder
+from tests.suites.engine.schedules import Lab, spec
+
+
+def test_a_shorter_schedule_is_read_off_and_a_longer_one_goes_on(
+    manifest: str, video_root: Path, tmp_path: Path
+) -> None:
+    e1, e2 = spec(manifest, 1), spec(manifest, 2)
+    alone, shared = Lab(tmp_path / "alone", video_root), Lab(tmp_path / "shared", video_root)
+    # The shorter one for itself, then the longer one from where it ended.
+    assert alone.train(e1) == 0
+    assert alone.train(e2) == 0
+    # Both at once; the longer one is stopped when it has passed the other's end.
+    own, read_off, done = runner.make_jobs([e1, e2], shared.results)
+    assert ([job.spec for job in own], [job.spec for job in read_off], done) == ([e2], [e1], 0)
+    ended = shared.folder(e2).path / "stage-s1.json"
+    assert shared.train(e2, ended.exists) == worker.EXIT_STOPPED
+    assert shared.measured(e1) == alone.measured(e1)
+    row = shared.folder(e1).result()
+    assert row is not None
+    assert row["read_off"] == e2.folder_name
+    assert "read_off" not in (alone.folder(e1).result() or {})
+    assert shared.train(e2) == 0
+    assert shared.measured(e2) == alone.measured(e2)
+    assert (alone.folder(e2).result() or {})["begun_by"] == e1.folder_name
+    assert "begun_by" not in (shared.folder(e2).result() or {})
+    assert runner.make_jobs([e1, e2], shared.results) == ([], [], 2)
+    # Asked for later, in another suite.
+    later = e1.changed(suite="single", mode="later", options={"of": "another"})
+    assert runner.make_jobs([later], shared.results) == ([], [], 1)
+    found = shared.folder(later).result()
+    assert found is not None
+    assert (found["suite"], found["mode"], found["read_off"]) == ("single", "later", e2.folder_name)
+
+
+def test_what_goes_wrong_before_a_shorter_schedules_end_is_its_end(
+    manifest: str, video_root: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    lab = Lab(tmp_path / "results", video_root)
+    rates = {"lr": 1e30}
+    e1, e2 = (
+        one.changed(stages=tuple(stage.changed(**rates) for stage in one.stages))
+        for one in (spec(manifest, 1), spec(manifest, 2))
+    )
+    runner.make_jobs([e1, e2], lab.results)
+    assert lab.train(e2) == 0
+    row = lab.folder(e1).result()
+    assert row is not None
+    assert (row["status"], row["read_off"]) == ("nan", e2.folder_name)
+
+
+def test_nothing_else_is_read_off(tmp_path: Path) -> None:
+    base = spec("ab" * 32, 2)
+    for other in (
+        base.changed(seed=1),
+        base.changed(batch_size=4),
+        base.changed(layer="regular", layer_options={}),
+        base.changed(manifest="cd" * 32),
+        base.changed(stages=itsl(2, epochs=1, lr=1e-2)),
+        base.changed(stages=itsl(2, epochs=1, lr=1e-3, beta=4)),
+        base.changed(stages=full_size(epochs=1, lr=1e-3)),
+        # Its table needs what the longer run's row does not hold.
+        base.changed(
+            published={"input_shape": (1, 1, 8, 16, 16), "num_classes": 2},
+        ),
+        base.changed(task="train_and_test", options={"conditions": []}),
+    ):
+        short = other.changed(stages=other.stages[:1])
+        assert find_sources([short, base], tmp_path) == [None, None]
+    short = base.changed(stages=base.stages[:1], mode="t1", epochs_override=3)
+    (source, none) = find_sources([short, base], tmp_path)
+    assert none is None
+    assert source is not None
+    assert source.training == base.folder_name
+    # One that has a job of its own is left to it.
+    assert find_sources([short, base], tmp_path, [short.folder_name]) == [None, None]
+
+
+def test_the_longest_serves_all_and_comes_as_early_as_the_first(tmp_path: Path) -> None:
+    runs = [spec("ab" * 32, n) for n in (3, 1, 5, 2, 4)]
+    other = spec("ab" * 32, 1, seed=1)
+    own, read_off, _ = runner.make_jobs([runs[0], other, *runs[1:]], tmp_path)
+    assert [job.spec for job in own] == [runs[2], other]
+    assert [job.spec for job in read_off] == [runs[0], runs[1], *runs[3:]]
+    # Until it has ended without what they need: then the next one is trained.
+    row = {"status": "ok", "manifest": "", "finished": ""}
+    RunFolder(tmp_path / runs[2].folder_name).write_result(row)
+    folders = [RunFolder(tmp_path / one.folder_name) for one in runs]
+    assert set(prepare(folders, runs, tmp_path).values()) == {tmp_path / runs[4].folder_name}
