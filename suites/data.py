@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stdcf.data.sets.cards import CARDS, Card
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
 
 if TYPE_CHECKING:
@@ -17,83 +17,6 @@ if TYPE_CHECKING:
 
 app = new_app("Download, generate, verify, list, preview and pack data sets.")
 
-
-@dataclass(frozen=True)
-class Card:
-    """What a user should know of a data set before having it."""
-
-    what: str
-    needs: str
-    source: str = ""
-    synthetic: bool = False
-
-
-# Its own table, and not the catalogue of loaders: `--help` and `list` must not wait for torch.
-CARDS = {
-    "kth": Card(
-        "6 actions, 25 persons, 599 videos (1.1 GB)",
-        "<action>/person01_<action>_d1_uncomp.avi and 00sequences.txt; a part of it works too",
-        "python -m suites.data download kth",
-    ),
-    "weizmann": Card(
-        "10 actions, 9 persons, 90 videos (8 MB)",
-        "<person>_<action>.avi, as daria_bend.avi",
-        "its authors' page: www.wisdom.weizmann.ac.il/~vision/SpaceTimeActions.html",
-    ),
-    "kinetics400": Card(
-        "400 actions, 240,000 videos of 10 seconds (about 450 GB)",
-        "train.csv and val.csv (label,youtube_id,time_start,time_end,split) beside videos named "
-        "<id>_<start>_<end>.mp4 (or mkv, avi, webm; six digits each), or train/<class>/<video> "
-        "beside val/<class>/<video>",
-        "github.com/cvdfoundation/kinetics-dataset; a small generated tree: "
-        "python -m suites.data generate kinetics400",
-    ),
-    "something_v1": Card(
-        "174 directed motions, 108,499 videos as JPEG frames (25 GB)",
-        "something-something-v1-train.csv, -validation.csv, -labels.csv (id;label) beside "
-        "20bn-something-something-v1/<id>/00001.jpg",
-        "its authors; a small generated tree: python -m suites.data generate something_v1",
-    ),
-    "something_v2": Card(
-        "174 directed motions, 220,847 videos in WebM (19 GB)",
-        "labels/train.json, validation.json, labels.json beside "
-        "20bn-something-something-v2/<id>.webm",
-        "developer.qualcomm.com/software/ai-datasets; a small generated tree: "
-        "python -m suites.data generate something_v2",
-    ),
-    "jhmdb": Card(
-        "21 actions, 928 clips of 15 to 40 frames",
-        "<class>/<clip>.avi beside splits/<class>_test_split1.txt, or beside split1_train.txt and "
-        "split1_test.txt",
-        "its authors' page: jhmdb.is.tue.mpg.de",
-    ),
-    "ucf101": Card(
-        "101 actions, 13,320 clips (7 GB)",
-        "UCF-101/<class>/<clip>.avi beside ucfTrainTestlist/trainlist01.txt and testlist01.txt",
-        "its authors' page: www.crcv.ucf.edu/data/UCF101.php",
-    ),
-    "hmdb51": Card(
-        "51 actions, 6,766 clips (2 GB)",
-        "<class>/<clip>.avi beside testTrainMulti_7030_splits/<class>_test_split1.txt",
-        "its authors' page: serre-lab.clps.brown.edu",
-    ),
-    "video_folder": Card(
-        "videos of your own",
-        "<class>/<video>, or train/<class>/<video> beside test/<class>/<video> (val, valid …)",
-        "your camera",
-    ),
-    "video_list": Card(
-        "videos of your own, or frames of them, by lists",
-        "train.txt and test.txt (lines `path label` or `frame_dir frames label`), or any files by "
-        "--data-option train=FILE and test=FILE, beside the videos",
-        "your camera",
-    ),
-    "synthetic_actions": Card(
-        "KTH's 6 actions by drawn figures",
-        "nothing: it is generated at first use",
-        synthetic=True,
-    ),
-}
 
 Name = Annotated[str, typer.Argument(help="The data set: see `list`.", show_default=False)]
 Root = Annotated[
@@ -125,9 +48,12 @@ def list_data_sets() -> None:
         state = "found" if root.is_dir() else "not there"
         typer.echo(f"{name}: {card.what}")
         typer.echo(f"  needs   {card.needs}")
+        for place, line in enumerate(card.tree):
+            typer.echo(f"  {'' if place else 'as':<7} {line}")
         if not card.synthetic:
             typer.echo(f"  place   {root} ({state}), or the folder that --data-root gives")
             typer.echo(f"  source  {card.source}")
+        typer.echo(f"  licence {card.licence}")
 
 
 @app.command()

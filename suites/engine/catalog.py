@@ -12,6 +12,8 @@ from baselines.models import create_baseline, list_baselines
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets import (
+    diving48,
+    epic,
     kinetics,
     kth,
     official_splits,
@@ -42,9 +44,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 DATASETS: dict[str, Callable[..., VideoData]] = {
     "kth": kth.load,
     "weizmann": weizmann.load,
-    "kinetics400": kinetics.load,
+    **{name: partial(kinetics.load, name=name) for name in kinetics.NAMES},
     "something_v1": partial(something.load, 1),
     "something_v2": partial(something.load, 2),
+    "jester": partial(something.load, "jester"),
+    "diving48": diving48.load,
+    "epic100": epic.load,
     **{name: partial(official_splits.load, name) for name in official_splits.FORMS},
     "video_folder": video_folder.load,
     "video_list": video_list.load,
@@ -109,7 +114,7 @@ def layer_by_name(name: str, options: Mapping[str, Any]) -> Callable[..., nn.Mod
 
 
 # Arguments of loaders that say how to load, not what.
-_NOT_DATA = frozenset({"workers", "cache_dir", "progress"})
+_NOT_DATA = frozenset({"workers", "cache_dir", "progress", "name"})
 
 
 def load_dataset(

@@ -1,4 +1,4 @@
-"""Kinetics-400 (Kay et al., 2017): annotations in CSV, or one folder of videos a class."""
+"""Kinetics-400 (Kay et al., 2017), -600, -700: annotations in CSV, or one folder a class."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from stdcf.data.sets.tree import Tree, check_films, search
 from stdcf.errors import UserError
 
 NAME = "kinetics400"
+NAMES = (NAME, "kinetics600", "kinetics700")
 # The official test part comes last: its labels were not published.
 PREFERRED = tuple(sorted(TEST_NAMES, key=lambda name: name.startswith("test")))
 
@@ -36,6 +37,7 @@ def load(
     test_crop: int = 256,
     test_short_side: int = 256,
     fps: float | None = None,
+    name: str = NAME,
     progress: Progress | None = None,
 ) -> VideoData:
     """Clips of `find`'s videos, decoded as they are asked for; the defaults are the paper's (§3.2).
@@ -44,7 +46,7 @@ def load(
     training videos, accuracy on the validation videos.
     """
     return stream(
-        find(root),
+        find(root, name),
         method=sampling,
         frames=frames,
         interval=interval,
@@ -60,7 +62,7 @@ def load(
     )
 
 
-def find(root: str | Path | None = None) -> Listing:
+def find(root: str | Path | None = None, name: str = NAME) -> Listing:
     """The videos in a folder.
 
     With CSV files in it or in its `annotations` (columns label, youtube_id, time_start, time_end,
@@ -72,14 +74,14 @@ def find(root: str | Path | None = None) -> Listing:
         UserError: where there is none of these; for a film under two labels or in two parts.
     """
     folder = data_root(
-        NAME,
+        name,
         root,
-        f"Kinetics-400's videos and CSV files, or make a small one: python -m suites.data generate "
+        f"{name}'s videos and CSV files, or make a small one: python -m suites.data generate "
         f"{NAME}",
     )
     lists = read_lists(folder, PREFERRED)
     if not lists.rows:
-        return _folder_tree(folder, lists)
+        return _folder_tree(name, folder, lists)
     check_labels(folder, {part: [(k, label) for label, k in r] for part, r in lists.rows.items()})
     tree = search(folder)
     places = by_path(tree) if lists.are_paths else _by_id(tree)
@@ -108,7 +110,7 @@ def find(root: str | Path | None = None) -> Listing:
     synthetic = (folder / GENERATED_MARKER).is_file()
     listed = {part: len(lists.rows.get(part, ())) for part in files}
     return Listing(
-        NAME, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes), listed
+        name, folder, classes, files, tuple(missing), synthetic, left_out, tuple(notes), listed
     )
 
 
@@ -125,7 +127,7 @@ def _by_id(tree: Tree) -> Places:
     return lambda key: files.get(key) or files.get(key[:-14])
 
 
-def _folder_tree(folder: Path, lists: Lists) -> Listing:
+def _folder_tree(set_name: str, folder: Path, lists: Lists) -> Listing:
     found = find_classes(folder, test_names=PREFERRED)
     if not found.is_split:
         if lists.lacking:
@@ -144,4 +146,4 @@ def _folder_tree(folder: Path, lists: Lists) -> Listing:
     }
     synthetic = (folder / GENERATED_MARKER).is_file()
     left_out = (*lists.left_out, *found.left_out)
-    return Listing(NAME, folder, classes, files, (), synthetic, left_out)
+    return Listing(set_name, folder, classes, files, (), synthetic, left_out)

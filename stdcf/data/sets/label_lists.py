@@ -202,7 +202,9 @@ def _column_rows(
                 None
                 if frames is None
                 else (0 if offset is None else int(cells[offset]), int(cells[frames])),
-                None if start is None or end is None else (_time(cells[start]), _time(cells[end])),
+                None
+                if start is None or end is None
+                else (parse_time(cells[start]), parse_time(cells[end])),
                 None if part is None else cells[part].strip(),
             )
         except (IndexError, ValueError) as error:
@@ -212,8 +214,8 @@ def _column_rows(
             ) from error
 
 
-def _time(text: str) -> float:
-    """Seconds of "12.5" or "00:00:12.50"."""
+def parse_time(text: str) -> float:
+    """Seconds of "12.5" or "00:00:12.50"; ValueError for anything else."""
     seconds = 0.0
     for piece in text.strip().split(":"):
         seconds = 60 * seconds + float(piece)

@@ -1,4 +1,4 @@
-"""Something-Something v1 and v2 (Goyal et al., 2017): clips whose classes are directed motions."""
+"""Something-Something v1 and v2 (Goyal et al., 2017), Jester (Materzynska et al., 2019)."""
 
 import csv
 import json
@@ -15,11 +15,12 @@ from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.annotations import check_labels, open_annotations
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.roots import data_root
-from stdcf.data.sets.tree import Tree, check_films, search
+from stdcf.data.sets.tree import Tree, check_films, is_video, search
 from stdcf.data.video.frame_folder import RELEASE
 from stdcf.errors import UserError
 
-Version = Literal[1, 2]
+# Jester has the layout of Something-Something v1.
+Version = Literal[1, 2, "jester"]
 
 # The part that accuracy is reported on; the official test part has no labels.
 PARTS = {"train": "train", "test": "validation"}
@@ -74,20 +75,19 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     1: *train*.csv and *validation*.csv (id;label) and, if it is there, *labels*.csv, beside
     folders <id>/00001.jpg … anywhere below; frames may be numbered otherwise, all in one way.
     2: *train*.json, *validation*.json and *labels*.json, here or in `labels`, beside <id>.webm
-    likewise.
+    (or any other ending), or folders of frames, likewise. "jester": as 1.
 
     Raises:
         UserError: where an annotation file is missing or is not in its format.
     """
-    name = f"something_v{version}"
+    name = "jester" if version == "jester" else f"something_v{version}"
     folder = data_root(
         name,
         root,
-        f"Something-Something v{version}, or make a small one: python -m suites.data generate "
-        f"{name}",
+        f"{name}, or make a small one: python -m suites.data generate something_v1",
     )
-    extension = "csv" if version == 1 else "json"
-    read = _read_v1 if version == 1 else _read_v2
+    extension = "json" if version == 2 else "csv"
+    read = _read_v2 if version == 2 else _read_v1
     rows = {part: read(_annotation(folder, word, extension)) for part, word in PARTS.items()}
     check_labels(folder, rows)
     labels_file = _find_annotation(folder, "labels", extension)
@@ -97,10 +97,15 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
         classes = _classes(labels_file)
     number = {label: index for index, label in enumerate(classes)}
     keys = {key for part in rows.values() for key, _ in part}
-    tree = search(folder, videos=keys if version == 1 else ())
-    present = _present(tree, keys, version)
+    are_folders = version != 2
+    tree = search(folder, videos=keys if are_folders else ())
+    present = _present(tree, keys)
+    if not (present or are_folders):
+        with_frames = search(folder, videos=keys)
+        if found_frames := _present(with_frames, keys):
+            tree, present, are_folders = with_frames, found_frames, True
     numbering, notes = RELEASE, list[str]()
-    if version == 1:
+    if are_folders:
         numbering, notes = folder_numbering(folder, present.values())
     found: dict[str, VideoFiles] = {}
     missing: list[str] = []
@@ -119,7 +124,7 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
         ordered = tuple(sorted(names))
         labels_N = np.array([names[name] for name in ordered], np.int64)
         found[part] = VideoFiles(
-            folder, ordered, labels_N, are_folders=version == 1, numbering=numbering
+            folder, ordered, labels_N, are_folders=are_folders, numbering=numbering
         )
     check_films(folder, films)
     left_out = tree.left_out if missing else ()
@@ -187,12 +192,12 @@ def _json(file: Path) -> Any:
         raise UserError(f"{file} is not JSON: {error}.") from error
 
 
-def _present(tree: Tree, keys: set[str], version: Version) -> dict[str, str]:
+def _present(tree: Tree, keys: set[str]) -> dict[str, str]:
     """Id -> path from the folder, of the listed videos that are anywhere below it."""
     found: dict[str, str] = {}
     for path in tree.videos:
         name = path.rpartition("/")[2]
-        key = name if version == 1 else PurePosixPath(name).stem
+        key = PurePosixPath(name).stem if is_video(name) else name
         if key in keys:
             found.setdefault(key, path)
     return found

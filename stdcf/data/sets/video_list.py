@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData, check_options
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.class_folders import TEST_NAMES, TRAIN_NAMES, part_named
@@ -39,7 +40,7 @@ def load(
     interval: int = 8,
     sampling: str = "dense",
     crop: int = 224,
-    short_side: Sequence[int] = (256, 320),
+    short_side: Sequence[int] = SHORT_SIDE,
     flip: bool = True,
     multi_scale: Sequence[float] = (),
     test_clips: int = 10,

@@ -10,6 +10,8 @@ from typing import Any
 
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets import (
+    diving48,
+    epic,
     kinetics,
     kth_sequences,
     official_splits,
@@ -149,9 +151,9 @@ def _video_folder(folder: Path) -> _Found:
     return [_Expected(folder / name) for name in names], [], found.left_out
 
 
-def _official(name: str, folder: Path) -> _Found:
-    """Of split 1, whose two parts are nearly all clips."""
-    found = official_splits.find(name, folder)
+def _official(name: str, folder: Path, split: int = 1) -> _Found:
+    """Of a split, whose two parts are nearly all clips."""
+    found = official_splits.find(name, folder, split)
     names = [file for rows in found.parts.values() for _, file in rows]
     return [_Expected(folder / file) for file in names], _missing(found.missing), found.left_out
 
@@ -169,6 +171,10 @@ def _missing(files: Iterable[str]) -> list[Fault]:
     return [Fault(file, "missing") for file in files]
 
 
+def _kinetics(name: str, folder: Path) -> _Found:
+    return _listed(kinetics.find(folder, name))
+
+
 def _video_list(
     folder: Path, train: str | None = None, test: str | None = None, classes: str | None = None
 ) -> _Found:
@@ -181,7 +187,10 @@ _EXPECTED: dict[str, Callable[..., _Found]] = {
     "video_folder": _video_folder,
     **{name: partial(_official, name) for name in official_splits.FORMS},
     "video_list": _video_list,
-    "kinetics400": lambda folder: _listed(kinetics.find(folder)),
+    **{name: partial(_kinetics, name) for name in kinetics.NAMES},
     "something_v1": lambda folder: _listed(something.find(1, folder)),
     "something_v2": lambda folder: _listed(something.find(2, folder)),
+    "jester": lambda folder: _listed(something.find("jester", folder)),
+    "diving48": lambda folder: _listed(diving48.find(folder)),
+    "epic100": lambda folder: _listed(epic.find(folder)),
 }

@@ -12,7 +12,7 @@ from suites.engine.suite import Request, Suite, no_figures
 from suites.experiments.kinetics_grid.points import points
 from suites.experiments.kinetics_grid.tables import plan, tables
 from suites.experiments.kinetics_table3.suite import PROFILES, dataset_options
-from suites.experiments.shared.video_systems import System, make_spec
+from suites.experiments.shared.video_systems import KINETICS, System, make_spec
 
 SEEDS = {"paper": 3, "quick": 1}
 
@@ -48,7 +48,7 @@ SUITE = Suite(
     name="kinetics_grid",
     title="Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     profiles=tuple(PROFILES),
-    datasets=("kinetics400", "video_list"),
+    datasets=(*KINETICS, "video_list"),
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,

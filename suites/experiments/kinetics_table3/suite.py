@@ -17,7 +17,7 @@ from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.published_costs import predict_cost
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Row, Suite, no_figures
-from suites.experiments.shared.video_systems import MEMORY_BATCH, System, clip, make_spec
+from suites.experiments.shared.video_systems import KINETICS, MEMORY_BATCH, System, clip, make_spec
 from suites.experiments.shared.video_tables import (
     Line,
     PublishedTable,
@@ -171,7 +171,7 @@ SUITE = Suite(
     name="kinetics_table3",
     title="Table 3: Kinetics-400, STDCF-R50 beside four other networks",
     profiles=tuple(PROFILES),
-    datasets=("kinetics400", "video_list"),
+    datasets=(*KINETICS, "diving48", "epic100", "video_list"),
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,

@@ -9,6 +9,7 @@ from suites.engine.spec import PublishedSetting, RunSpec
 from suites.engine.suite import Request
 
 CHANNELS = 3
+KINETICS = ("kinetics400", "kinetics600", "kinetics700")
 SIZE = 224
 # §3.2.1: M=6, N=2; composing the filter is the plan whose memory is the paper's.
 STDCF: dict[str, Any] = {"num_spatial_atoms": 6, "num_temporal_atoms": 2, "plan": "composed"}
