@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from stdcf.memory.tracking.lives import Life
 from stdcf.memory.tracking.moment import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    # Not needed here otherwise, and it imports torch.
+    from stdcf.memory.tracking.lives import Life
 
 # Of the workspaces of cuBLAS and cuDNN, which the tensors' peak leaves out.
 WORKSPACES = "workspaces"
@@ -26,12 +28,12 @@ class Timeline:
         peak_time: when the tensors' bytes were the most.
     """
 
-    lives: Sequence[Life]
+    lives: Sequence["Life"]
     moments: Sequence[Moment]
     peak_time: int
 
     @property
-    def on_device(self) -> list[Life]:
+    def on_device(self) -> list["Life"]:
         """Without what was kept on the host, and without storages of no bytes."""
         return [life for life in self.lives if life.n_bytes and not life.on_host]
 
@@ -63,7 +65,7 @@ class Timeline:
         ]
         return pd.DataFrame(rows)
 
-    def death(self, life: Life) -> int:
+    def death(self, life: "Life") -> int:
         """When it was gone; the step's end for what outlives it."""
         return len(self.moments) if life.died is None else life.died
 
@@ -87,7 +89,7 @@ class Timeline:
             found[group(life.module)] += life.n_bytes
         return dict(found.most_common())
 
-    def at(self, time: int) -> list[Life]:
+    def at(self, time: int) -> list["Life"]:
         """Alive on the device at a time, without workspaces; the largest first."""
         found = [life for life in self.on_device if life.alive_at(time)]
         tensors = [life for life in found if life.final_category() != WORKSPACES]
