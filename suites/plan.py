@@ -1,14 +1,20 @@
 """``python -m suites.plan --cap 6GiB …``: what fits under a memory cap, and what it costs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stdcf.errors import UserError
 from stdcf.sizes import parse_bytes
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+
+if TYPE_CHECKING:
+    from suites.planning.planner import Planner
+    from suites.planning.report import Asked
+    from suites.planning.ways import Schedule
 
 app = new_app("List ways of training that fit under a memory cap, the cheapest first.")
 
@@ -62,6 +68,13 @@ def main(
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every way, not the best; takes longer.")
     ] = False,
+    solve: Annotated[
+        str,
+        typer.Option(
+            help="What to find the most of: batch; frames; or size, height and width in the "
+            "proportion of --clip."
+        ),
+    ] = "batch",
     explain: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +99,7 @@ def main(
     """List ways of training that fit under a memory cap, the cheapest first."""
     from suites.engine.request import beta_gamma, clip_size, name_and_value
     from suites.experiments.single.suite import DATASETS
+    from suites.planning.solve import SOLVED
 
     cap_bytes, context_bytes = parse_bytes(cap), parse_bytes(context, least=0)
     frames, height, width = clip_size("--clip", clip)
@@ -97,6 +111,10 @@ def main(
     ):
         if value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
+    if solve not in SOLVED:
+        raise UserError(f"--solve must be one of {', '.join(SOLVED)}, not {solve!r}")
+    if solve != "batch" and (explain or timeline or snapshot):
+        raise UserError(f"--solve {solve} goes without --explain, --timeline and --snapshot")
     if dataset not in DATASETS:
         raise UserError(f"--dataset must be one of {', '.join(DATASETS)}, not {dataset!r}")
     # Four frames are left of 16 at γ=4, as few as kth_cnn takes.
@@ -142,8 +160,11 @@ def main(
         context_bytes=context_bytes,
         model_options=model_options,
         layer_options=layer_options,
+        batch_norm=planner.has_batch_norm,
     )
     found = schedules(iterations, sizes)
+    if solve != "batch":
+        return _solved(asked, planner, found, solve, show_all, as_json)
     if explain is not None:
         way = read_way(explain, planner, found, cap_bytes)
         report = planner.report(way)
@@ -172,6 +193,27 @@ def main(
         for line in [*notes(asked, shown, len(ways), planner.left_out), *lines]:
             typer.echo(line)
     return 0 if shown[0].fits(cap_bytes) else EXIT_ROWS_NOT_OK
+
+
+def _solved(
+    asked: "Asked",
+    planner: "Planner",
+    found: "Sequence[Schedule]",
+    unknown: str,
+    every: bool,
+    as_json: bool,
+) -> int:
+    from suites.planning.solve import Solver, as_object, notes, table
+
+    _, _, frames, height, width = asked.shape
+    largest = Solver(planner, unknown, (frames, height, width), asked.cap_bytes).ways(found, every)
+    if as_json:
+        typer.echo(json.dumps(as_object(asked, largest, unknown), indent=1))
+    else:
+        table(asked, largest, unknown).print()
+        for line in notes(asked, largest, planner.left_out):
+            typer.echo(line)
+    return 0 if any(one.clip for one in largest) else EXIT_ROWS_NOT_OK
 
 
 if __name__ == "__main__":

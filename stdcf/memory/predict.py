@@ -102,6 +102,9 @@ class Predictor:
 
     Args:
         model_fn, device, alloc_conf: see `predict_peak`.
+
+    Attributes:
+        model: on fake tensors.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Predictor:
         self._settings = AllocatorSettings.parse(alloc_conf)
         self._device, self._on_cuda = device, device_type(device) == "cuda"
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._model = build_fake(model_fn, self._mode)
+        self.model = build_fake(model_fn, self._mode)
 
     def peak(
         self,
@@ -135,7 +138,7 @@ class Predictor:
             foreach = self._on_cuda or None
             batch = self._batch(step_options, input_shape)
             step = step_options.build(
-                self._model, batch, torch.device("cpu"), foreach, scaler=_FakeScaler()
+                self.model, batch, torch.device("cpu"), foreach, scaler=_FakeScaler()
             )
             tracker = LifeTracker(
                 step.model,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from stdcf.errors import UserError
 from stdcf.memory.predict import Predictor
@@ -128,6 +129,21 @@ class Planner:
             confirmed=True,
         )
 
+    def needs_bytes(self, way: Way, clip: tuple[int, int, int]) -> int:
+        """What a way needs, with margin and context, on other clips [T, H, W].
+
+        Raises:
+            UserError: if the model does not take them.
+        """
+        of = self._quantities["needs_bytes"]
+        stages = way.schedule.stages
+        return max(of(self._report(stage, way.savers, way.batch, clip)) for stage in stages)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the model normalises by statistics of the batch."""
+        return any(isinstance(m, _BatchNorm) for m in self._predictor.model.modules())
+
     def report(self, way: Way) -> MemoryReport:
         """The prediction of a way's step, of ITSL of its larger stage.
 
@@ -218,6 +234,7 @@ class Planner:
             step_cost=schedule.step_cost * base.relative_macs,
             training_cost=schedule.training_cost * base.relative_macs,
             room=max(left_bytes / per_clip, 0.0) if per_clip > 0 else 0.0,
+            fixed_bytes=round(needs.constant) + more,
         )
 
     @property
@@ -233,17 +250,24 @@ class Planner:
             "needs_bytes": lambda report: report.needs_bytes(self._context_bytes)
         }
 
-    def _report(self, stage: Stage, savers: tuple[str, ...], batch: int) -> MemoryReport:
-        key = (stage, savers, batch)
+    def _report(
+        self,
+        stage: Stage,
+        savers: tuple[str, ...],
+        batch: int,
+        clip: tuple[int, int, int] | None = None,
+    ) -> MemoryReport:
+        channels, *asked = self._clip_shape
+        shape = (batch, channels, *(clip or asked))
+        key = (stage, savers, shape)
         if key not in self._reports:
-            shape = (batch, *self._clip_shape)
             try:
                 report = self._predictor.peak(shape, stage=stage, savers=savers, **self._options)
             except UserError:
                 raise
             # Whatever a model of anyone's own raises on a clip that it does not take.
             except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
-                if savers and (stage, (), batch) in self._reports:
+                if savers and (stage, (), shape) in self._reports:
                     raise
                 size = "×".join(map(str, stage.clip_shape(shape)))
                 first = (str(error) or type(error).__name__).splitlines()[0]

@@ -38,6 +38,7 @@ class Asked:
     context_bytes: int
     model_options: Mapping[str, Any]
     layer_options: Mapping[str, Any]
+    batch_norm: bool = True
 
     @property
     def title(self) -> str:
@@ -113,7 +114,7 @@ def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str,
         return [*lines, _nothing_fits(asked, shown)]
     what = "with margin and context" if asked.device != "cpu" else "at the peak"
     lines.append(f"take: {describe(best)}, {best.needs_bytes / MIB:,.0f} MiB {what} of {asked.cap}")
-    lines += [f"  {words}" for words in _cautions(best)]
+    lines += [f"  {words}" for words in _cautions(best, asked.batch_norm)]
     return [*lines, f"run: {command(asked, best)}"]
 
 
@@ -137,14 +138,14 @@ def schedule_name(way: Way) -> str:
     return f"ITSL β={way.schedule.beta} γ={way.schedule.gamma}"
 
 
-def _cautions(way: Way) -> list[str]:
+def _cautions(way: Way, batch_norm: bool) -> list[str]:
     names = read_words(tuple(way.savers))
     found = []
     if way.schedule.name != "full":
         found.append(
             f"ITSL is another training: {2 * way.schedule.iterations} stages on smaller clips"
         )
-    if "accumulate" in names:
+    if "accumulate" in names and batch_norm:
         size = way.batch // way.micro_batches
         found.append(f"BatchNorm sees micro-batches of {size} clips")
     if "int8" in names:

@@ -84,6 +84,7 @@ class Way:
         step_cost: computation of a step against the plain full-size one's.
         training_cost: of the whole training, at equal epochs a stage.
         room: how many clips a step would fit, interpolated; a fraction if not one does.
+        fixed_bytes: of what is needed, that which no clip changes, interpolated.
         confirmed: predicted exactly, not interpolated.
     """
 
@@ -100,6 +101,7 @@ class Way:
     step_cost: float
     training_cost: float
     room: float
+    fixed_bytes: int
     confirmed: bool = False
 
     @property
