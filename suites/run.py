@@ -8,13 +8,26 @@ import typer
 
 from stdcf.errors import UserError
 from suites.cli import EXIT_ROWS_NOT_OK, new_app, run
+from suites.engine.config_file import config_text, use_config
 
 app = new_app("Run what is missing of a suite, then print its table beside the published one.")
 
 
 @app.command()
 def main(
-    name: Annotated[str | None, typer.Argument(help="The suite; --list shows them.")] = None,
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="The suite, or a .py file with one; --list shows them.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True, callback=use_config, help="A TOML file of these options; see docs."
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print such a file of the options given.")
+    ] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="List the suites.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")
@@ -102,13 +115,16 @@ def main(
     ] = None,
 ) -> int:
     """Run what is missing of a suite, then print its table beside the published one."""
-    from suites.engine.registry import SUITES, get_suite
+    from suites.engine.registry import all_suites, get_suite
     from suites.engine.request import make_request
     from suites.engine.session import Session
 
     if list_suites:
-        for suite_name, title in SUITES.items():
+        for suite_name, title in all_suites().items():
             typer.echo(f"{suite_name:<20} {title}")
+        return 0
+    if print_config:
+        typer.echo(config_text(context), nl=False)
         return 0
     if name is None:
         raise UserError("which suite? python -m suites.run --list shows them")
@@ -155,7 +171,14 @@ def main(
     )
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, not {workers}")
-    session = Session(suite, request, video or data_root, results, prepare=not dry_run)
+    session = Session(
+        suite,
+        request,
+        video or data_root,
+        results,
+        config=config_text(context),
+        prepare=not dry_run,
+    )
     if partition is not None:
         if dry_run:
             from suites.cluster.dry_run import print_cluster_plan

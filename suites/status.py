@@ -50,7 +50,7 @@ def main(
         refused = send_again(folders, root, resubmit, cluster_option or (), yes)
     elif cluster_option:
         raise UserError("--cluster-option goes with --resubmit")
-    _print_table(name, root, folders, {f.path: read_record(f) for f in folders})
+    _print_table(suite.name, root, folders, {f.path: read_record(f) for f in folders})
     for refusal in refused:
         print(f"error: {refusal}", file=sys.stderr)
     return EXIT_USER_ERROR if refused else 0

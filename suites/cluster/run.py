@@ -123,6 +123,7 @@ def _send_missing(
     confirm_many(len(missing), yes, typer.confirm if sys.stdin.isatty() else None)
     if not missing:
         return Sent([], [])
+    session.keep_config(folder for folder, *_ in missing)
     _, specs, rows = zip(*missing, strict=True)
     requests = requests_for(session, profile, specs, rows, parallel)
 

@@ -108,6 +108,15 @@ def _module(where: str) -> ModuleType:
         raise UserError(f"cannot import {where!r}: {_as_one_line(error)}") from error
 
 
+def module_from_file(path: Path) -> ModuleType:
+    """The module of a Python file, which runs once.
+
+    Raises:
+        UserError: if it cannot be imported.
+    """
+    return _module(str(path))
+
+
 def is_of_fake_tensors(error: BaseException) -> bool:
     """Whether it says that a tensor's values were asked for where there are none."""
     from torch._subclasses.fake_tensor import (

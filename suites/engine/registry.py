@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
+from suites.engine.own_suites import own_suites, own_tasks, suite_from_file
 from suites.engine.suite import Suite
 
 SUITES: dict[str, str] = {
@@ -53,18 +55,32 @@ TASKS: dict[str, str] = {
 }
 
 
+def all_suites() -> dict[str, str]:
+    """Name -> title of this project's suites, then of others' (see `suites.engine.own_suites`)."""
+    return {**{name: suite.title for name, suite in own_suites().items()}, **SUITES}
+
+
 def get_suite(name: str) -> Suite:
-    """A suite by name.
+    """A suite by name, or of a file.
 
     Raises:
         UserError: for an unknown one, with the nearest name.
     """
+    if name.endswith(".py"):
+        suite = suite_from_file(Path(name))
+        if suite.name in SUITES:
+            raise UserError(f"{name}: {suite.name} is a suite of this project; choose another name")
+        return suite
     if name not in SUITES:
-        near = get_close_matches(name, SUITES, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SUITES)}"
+        own = own_suites()
+        if name in own:
+            return own[name]
+        names = [*SUITES, *own]
+        near = get_close_matches(name, names, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         raise UserError(f"no suite {name!r}; {hint} (python -m suites.run --list)")
-    suite: Suite = import_module(f"suites.experiments.{name}.suite").SUITE
-    return suite
+    found: Suite = import_module(f"suites.experiments.{name}.suite").SUITE
+    return found
 
 
 def get_task(name: str) -> Callable[..., dict[str, Any]]:
@@ -74,7 +90,10 @@ def get_task(name: str) -> Callable[..., dict[str, Any]]:
         UserError: for an unknown one.
     """
     if name not in TASKS:
-        raise UserError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
+        own = own_tasks()
+        if name in own:
+            return own[name]
+        raise UserError(f"unknown task {name!r}; there are {', '.join([*TASKS, *own])}")
     module, _, function = TASKS[name].partition(":")
     task: Callable[..., dict[str, Any]] = getattr(import_module(module), function)
     return task

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stdcf.errors import UserError
+from stdcf.whole_file import write_atomically
 from suites import paths
 from suites.engine.progress import RunDisplay
 from suites.engine.runner import default_workers, make_jobs, run_missing
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from suites.engine.estimates import ClipFacts
 
 UNKNOWN_MANIFEST = "unknown"
+# In a run's folder: the options of the command that did it, for another --config.
+CONFIG_FILE = "config.toml"
 # Of a budget that holds for all, what is kept for the tables and the archive.
 _TABLES_SECONDS = 5.0
 
@@ -65,6 +68,7 @@ class Session:
     Args:
         data_root: folder of the data set; None looks where the data set is by default.
         results: default results/local.
+        config: the command's options as TOML, kept beside each run that it does.
         prepare: open the data, generating or decoding what is missing; a plan needs none.
 
     Raises:
@@ -78,10 +82,12 @@ class Session:
         data_root: Path | None,
         results: Path | None,
         *,
+        config: str = "",
         prepare: bool = True,
     ) -> None:
         self.suite = suite
         self.request = request
+        self._config = config
         self.results = paths.results_folder(results, must_exist=False)
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
@@ -158,6 +164,7 @@ class Session:
         if not jobs and not read_off:
             self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
             return
+        self.keep_config([job.folder for job in jobs])
         check_reachable([job.spec for job in jobs], self.results)
         started = time.monotonic()
         try:
@@ -179,6 +186,11 @@ class Session:
         if not finished:
             self.console.print("time is up; nothing is lost, the same command goes on")
         self.console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
+
+    def keep_config(self, folders: Iterable[store.RunFolder]) -> None:
+        """Writes the command's options into the folders of the runs that it does."""
+        for folder in folders:
+            write_atomically(folder.path / CONFIG_FILE, self._config)
 
     def archive(self, file: Path) -> None:
         """Puts the request's ended runs into one file, for `suites.results import`."""

@@ -17,7 +17,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from suites.engine.registry import get_suite
+from suites.engine.own_suites import source_file
+from suites.engine.registry import SUITES, get_suite
 from suites.engine.suite import Row
 from suites.paths import REPOSITORY
 from suites.reporting.figures import style
@@ -129,4 +130,7 @@ def _code(suite: str) -> str:
     for room in (f"experiments/{suite}", "experiments/shared", "reporting"):
         for path in sorted((_SUITES / room).rglob("*.py")):
             content.update(path.read_bytes())
+    own = None if suite in SUITES else source_file(suite)
+    if own is not None:
+        content.update(own.read_bytes())
     return content.hexdigest()

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suites import paths
-from suites.engine.registry import SUITES, get_suite
+from suites.engine.registry import all_suites, get_suite
 from suites.engine.store import folder as store
 from suites.engine.suite import Row, Suite
 
 
 def suites_to_show(name: str | None) -> list[Suite]:
     """One suite, or all."""
-    return [get_suite(n) for n in ([name] if name is not None else SUITES)]
+    return [get_suite(n) for n in ([name] if name is not None else all_suites())]
 
 
 def by_setting(suite: str, results: Path | None) -> dict[str, list[Row]]:

@@ -19,7 +19,7 @@ from typing import Any
 from stdcf.errors import UserError
 from stdcf.whole_file import write_atomically
 from suites import paths
-from suites.engine.registry import SUITES, get_suite
+from suites.engine.registry import get_suite
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
 from suites.reporting.comparisons import setting_tables
@@ -50,6 +50,7 @@ def write_page(path: Path, name: str | None, results: Path | None) -> Path:
     store.check_writable(target.parent, "--html")
     root = paths.results_folder(results)
     suites = suites_to_show(name)
+    name = suites[0].name if name is not None else None
     rows = store.rows(root, name)
     if not rows:
         raise UserError(f"no results yet; python -m suites.run {name or 'kth_table2'} makes some")
@@ -68,11 +69,10 @@ def write_page(path: Path, name: str | None, results: Path | None) -> Path:
         _shown(setting, own, files, place)
         for place, (setting, own, files) in enumerate(zip(settings, tables, figures, strict=True))
     ]
-    wanted = {name} if name is not None else set(SUITES)
     html = _render(
         summary=_summary(rows),
         settings=shown,
-        not_run=sorted(wanted - {setting.suite for setting in settings}),
+        not_run=sorted({s.name for s in suites} - {setting.suite for setting in settings}),
         failures=_failures(rows),
         published=_published(),
         data=data,
@@ -108,7 +108,7 @@ def _shown(
     return {
         "suite": setting.suite,
         "name": setting.name,
-        "about": SUITES[setting.suite],
+        "about": get_suite(setting.suite).title,
         "count": len(setting.rows),
         "count_ok": sum(row["status"] == "ok" for row in setting.rows),
         "tables": tables,
