@@ -1,15 +1,12 @@
 """``python -m suites.report [NAME]``: the tables again, from results alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stdcf.errors import UserError
 from suites.cli import EXIT_ROWS_NOT_OK, ResultsBeside, SuiteArgument, new_app, run
-
-if TYPE_CHECKING:
-    pass
 from suites.tables.formats import FORMATS, show
 
 app = new_app("Print the tables of a suite (default: of all) from results alone.")
@@ -29,6 +26,9 @@ def main(
     html: Annotated[
         Path | None, typer.Option(help="Write one page with every table, figure and run.")
     ] = None,
+    figures: Annotated[
+        bool, typer.Option(help="With --html: draw the figures that it shows, which takes a while.")
+    ] = True,
     docs: Annotated[
         Path | None, typer.Option(help="Write the shipped results as Markdown, with figures.")
     ] = None,
@@ -41,6 +41,8 @@ def main(
         raise UserError(f"no format {format_!r}; there are {', '.join(FORMATS)}")
     if sum(option is not None for option in (diff, html, docs)) > 1:
         raise UserError("--diff, --html and --docs are three commands; give one of them")
+    if not figures and html is None:
+        raise UserError("--no-figures goes with --html")
     if check and docs is None:
         raise UserError("--check goes with --docs, as in --docs docs/results.md --check")
     if diff is not None:
@@ -51,7 +53,7 @@ def main(
     if html is not None:
         from suites.reporting.page.page import write_page
 
-        typer.echo(write_page(html, name, results))
+        typer.echo(write_page(html, name, results, with_figures=figures))
         return 0
     if docs is not None:
         from suites.reporting.docs_page import is_current, write_docs

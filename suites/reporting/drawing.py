@@ -7,7 +7,7 @@ drew them. While both are the same, and no file was touched, the same bytes woul
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -73,24 +73,36 @@ def draw_settings(
     formats: Sequence[str] = style.FORMATS,
     keep: bool = True,
     processes: int | None = None,
+    progress: Callable[[], object] = lambda: None,
 ) -> list[list[Path]]:
     """The figures of each setting under `root`, drawn where they are not up to date.
 
     Args:
         keep: record what was drawn, and draw only what is not.
         processes: None is one a core, or one alone for a few settings.
+        progress: called once for each setting whose figures are there.
     """
     found = [drawn(setting, root) if keep else None for setting in settings]
     missing = [s for s, paths in zip(settings, found, strict=True) if paths is None]
+    for _ in range(len(settings) - len(missing)):
+        progress()
     jobs = [(setting, root, tuple(formats), keep) for setting in missing]
     count = processes or (1 if len(jobs) < _FEW else len(os.sched_getaffinity(0)))
     if count == 1:
-        made = iter([_draw(job) for job in jobs])
+        made = iter(_told(map(_draw, jobs), progress))
     else:
         # Not forked: Matplotlib and NumPy may have threads that a fork would lose.
         with ProcessPoolExecutor(min(count, len(jobs)), get_context("spawn")) as pool:
-            made = iter(list(pool.map(_draw, jobs)))
+            made = iter(_told(pool.map(_draw, jobs), progress))
     return [next(made) if paths is None else paths for paths in found]
+
+
+def _told(drawings: Iterable[list[Path]], progress: Callable[[], object]) -> list[list[Path]]:
+    found = []
+    for paths in drawings:
+        found.append(paths)
+        progress()
+    return found
 
 
 def _draw(job: tuple[Setting, Path, tuple[str, ...], bool]) -> list[Path]:

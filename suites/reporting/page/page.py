@@ -7,14 +7,17 @@ content security policy lets nothing run or load but the page's own script, styl
 import base64
 import csv
 import hashlib
+import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
 
 from stdcf.errors import UserError
 from stdcf.whole_file import write_atomically
@@ -23,20 +26,23 @@ from suites.engine.registry import get_suite
 from suites.engine.store import folder as store
 from suites.engine.suite import Row
 from suites.reporting.comparisons import setting_tables
-from suites.reporting.drawing import Setting, draw_settings, drawn
+from suites.reporting.drawing import Setting, draw_settings
 from suites.reporting.figures.common import COMMON
 from suites.reporting.page.data import pack, runs_json
+from suites.reporting.page.overview import overview
 from suites.reporting.settings import grouped, suites_to_show
 from suites.tables.table import Table
 
-# Settings whose figures are drawn for the page; those that suites.plot has drawn come on top.
-MOST_DRAWN = 6
-_SCRIPTS = ("data.js", "runs.js", "detail.js", "page.js")
+_SCRIPTS = ("data.js", "runs.js", "detail.js", "overview.js", "page.js")
 _LONGEST_REASON = 400
 
 
-def write_page(path: Path, name: str | None, results: Path | None) -> Path:
+def write_page(
+    path: Path, name: str | None, results: Path | None, *, with_figures: bool = True
+) -> Path:
     """Writes the page of one suite, or of all; returns where.
+
+    Figures that are missing or out of date are drawn into figures/ in the results folder first.
 
     Args:
         results: folder of runs beside those shipped; None is results/local.
@@ -59,12 +65,11 @@ def write_page(path: Path, name: str | None, results: Path | None) -> Path:
         for suite in suites
         for setting, found in grouped([r for r in rows if r["suite"] == suite.name]).items()
     ]
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(1) as background:
+    with ThreadPoolExecutor(1) as background:
         # Other processes draw while this one packs.
-        drawing = background.submit(_figures, settings, root / "figures", Path(temporary))
-        data = pack(runs_json(rows))
+        data = background.submit(lambda: pack(runs_json(rows)))
         tables = [setting_tables(get_suite(s.suite), s.name, s.rows) for s in settings]
-        figures = drawing.result()
+        figures = _figures(settings, root / "figures") if with_figures else [None] * len(settings)
     shown = [
         _shown(setting, own, files, place)
         for place, (setting, own, files) in enumerate(zip(settings, tables, figures, strict=True))
@@ -75,29 +80,24 @@ def write_page(path: Path, name: str | None, results: Path | None) -> Path:
         not_run=sorted({s.name for s in suites} - {setting.suite for setting in settings}),
         failures=_failures(rows),
         published=_published(),
-        data=data,
+        overview=pack(json.dumps(overview(rows))),
+        data=data.result(),
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, html)
     return target
 
 
-def _figures(
-    settings: Sequence[Setting], kept: Path, temporary: Path
-) -> list[list[tuple[str, str]] | None]:
-    """Of each setting (name, packed SVG) of each figure; None where none were drawn."""
-    known = [drawn(setting, kept) for setting in settings]
-    missing = [place for place, found in enumerate(known) if found is None]
-    missing.sort(key=lambda p: max(row["finished"] for row in settings[p].rows), reverse=True)
-    chosen = missing[:MOST_DRAWN]
-    new = draw_settings([settings[p] for p in chosen], temporary, formats=("svg",), keep=False)
-    for place, found in zip(chosen, new, strict=True):
-        known[place] = found
+def _figures(settings: Sequence[Setting], root: Path) -> list[list[tuple[str, str]] | None]:
+    """Of each setting (name, packed SVG) of each figure, drawn where it is not up to date."""
+    store.check_writable(root, "--results, or leave figures out with --no-figures")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("drawing figures", total=len(settings))
+        found = draw_settings(settings, root, progress=lambda: progress.advance(bar))
     return [
-        None
-        if found is None
-        else [(path.stem, pack(path.read_bytes())) for path in found if path.suffix == ".svg"]
-        for found in known
+        [(path.stem, pack(path.read_bytes())) for path in paths if path.suffix == ".svg"]
+        for paths in found
     ]
 
 

@@ -96,7 +96,9 @@ def page(results: Path) -> Path:
 
 
 def test_the_page_is_built(results: Path, page: Path) -> None:
-    seconds, _ = command("suites.report", "--html", page, "--results", results, cores=2)
+    # Its figures are those of test_all_figures.
+    words = ("suites.report", "--html", page, "--results", results, "--no-figures")
+    seconds, _ = command(*words, cores=2)
     assert seconds <= 10
     assert page.stat().st_size <= 15 * 2**20
 
@@ -110,7 +112,7 @@ def chromium() -> Iterator[Any]:
 @pytest.mark.skipif(bool(WHY_NOT), reason=str(WHY_NOT))
 def test_the_page_filters_within_a_second(chromium: Any, results: Path, page: Path) -> None:
     if not page.exists():
-        command("suites.report", "--html", page, "--results", results)
+        command("suites.report", "--html", page, "--results", results, "--no-figures")
     chromium.open(page)
     for words, left in (
         ("stdcf itsl", True),

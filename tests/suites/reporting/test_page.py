@@ -95,6 +95,20 @@ def test_tables_and_figures_are_there_without_the_script(parsed: Elements) -> No
     assert all(attributes.get("scope") == "col" for tag, attributes in parsed.found if tag == "th")
 
 
+def test_a_page_without_figures_draws_none(
+    call: Any, made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("suites.reporting.page.page.draw_settings", pytest.fail)
+    page = tmp_path / "page.html"
+    words = ("--html", page, "--results", made[1], "--no-figures")
+    assert call(report, *words) == (0, f"{page}\n", "")
+    text = page.read_text(encoding="utf-8")
+    assert "<img" not in text
+    assert text.count("left out by --no-figures") == 4
+    assert call(report, "--no-figures")[0] == 2
+
+
 def test_the_same_results_give_the_same_page(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,7 +130,9 @@ def test_a_run_opens_by_keyboard_and_closes(page: Any, made: tuple[Path, Path]) 
     for expected in (first, rows[first]["commit"], rows[first]["device"], "torch 2.14.1"):
         assert expected in text
     assert page.run("return document.activeElement.id") == "close"
-    charts = page.run("return [...document.querySelectorAll('.chart')].map((c) => c.ariaLabel)")
+    charts = page.run(
+        "return [...document.querySelectorAll('#run-body .chart')].map((c) => c.ariaLabel)"
+    )
     assert [label.split(":")[0] for label in charts] == ["train_loss", "train_accuracy"]
     spec = page.run("return [...document.querySelectorAll('#run-body pre')].at(-2).textContent")
     folder = next(name for name in read_rows(made[1]) if name.endswith(first))
@@ -190,6 +192,31 @@ def test_both_themes_at_both_widths(page: Any, dark: bool, width: int) -> None:
     )
     assert len(shown) >= 5
     assert all(shown)
+
+
+def test_charts_show_their_values_and_hide_layers(page: Any) -> None:
+    marks = "document.querySelectorAll('#charts .mark')"
+    page.run(f"{marks}[0].focus()")
+    said = page.run(f"return {marks}[0].getAttribute('aria-label')")
+    assert re.search(r"\d+\.\d% at [\d,]+ MiB, n=\d", said)
+    tip = "const t = document.getElementById('tip'); return [t.hidden, t.textContent]"
+    assert page.run(tip) == [False, said]
+    page.run(f"{marks}[0].blur()")
+    assert page.run(tip)[0]
+    page.run(f"{marks}[1].dispatchEvent(new PointerEvent('pointerenter'))")
+    assert page.run(tip)[0] is False
+    page.run(f"{marks}[1].dispatchEvent(new PointerEvent('pointerleave'))")
+
+    seen = f"return [...{marks}].filter((m) => m.getClientRects().length).length"
+    boxes = "[...document.querySelectorAll('#layers input')]"
+    before = page.run(seen)
+    assert page.run(f"return {boxes}.length") >= 3
+    page.run(f"{boxes}[0].click()")
+    assert 0 < page.run(seen) < before
+    page.run(f"{boxes}.slice(1).forEach((box) => box.click())")
+    assert page.run(seen) == 0
+    page.run(f"{boxes}.forEach((box) => box.click())")
+    assert page.run(seen) == before
 
 
 def test_everything_has_a_name_and_can_be_reached(page: Any) -> None:

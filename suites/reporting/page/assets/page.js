@@ -85,6 +85,7 @@ async function start() {
   const runs = new Runs(JSON.parse(await unpack(byId("data-runs"))));
   const open = startDialog(runs);
   new RunTable(runs, open);
+  await startOverview();
   await startFigures();
   document.documentElement.dataset.ready = "";
 }
