@@ -1,21 +1,29 @@
 """Jester, Diving48, EPIC-KITCHENS-100, Kinetics-600 and -700, Something-Something v2 as frames."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from stdcf.data.clips.loader import batches
 from stdcf.data.sets import diving48, epic, kinetics, something
 from stdcf.data.tools.verify import verify
-from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from suites.engine.catalog import load_dataset
+from tests.data.trees import (
+    EPIC_HEAD,
+    diving,
+    epic_films,
+    epic_lists,
+    epic_row,
+    jester,
+    kinetics_csv,
+    pictures,
+    something_v2_frames,
+    video,
+)
 
 STREAMED: dict[str, Any] = {
     **{"crop": 16, "short_side": [20, 24], "test_crop": 16, "test_short_side": 20},
@@ -23,98 +31,8 @@ STREAMED: dict[str, Any] = {
 }
 
 
-def video(file: Path, frames: int = 12, seed: int = 0) -> None:
-    noise = np.random.default_rng(seed).integers(0, 256, (frames, 24, 32, 3), np.uint8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_video(file, noise, Codec("mpeg4", {}), fps=25)
-
-
-def pictures(folder: Path, name: str, frames: int = 12) -> None:
-    """Of which the brightness, divided by ten, is the number from 0."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(frames):
-        shade = np.full((24, 32, 3), 10 * index, np.uint8)
-        Image.fromarray(shade).save(folder / name.format(index + 1), quality=95)
-
-
 def shades(clip_CTHW: torch.Tensor) -> list[int]:
     return (clip_CTHW.float().mean((0, 2, 3)) / 10).round().int().tolist()
-
-
-def jester(root: Path) -> None:
-    for number in range(1, 5):
-        pictures(root / "20bn-jester-v1" / str(number), "{:05d}.jpg")
-    (root / "jester-v1-labels.csv").write_text("Swiping Left\nSwiping Right\n")
-    (root / "jester-v1-train.csv").write_text("1;Swiping Left\n2;Swiping Right\n")
-    (root / "jester-v1-validation.csv").write_text("3;Swiping Left\n4;Swiping Right\n")
-
-
-def something_v2_frames(root: Path) -> None:
-    for number in range(1, 5):
-        pictures(root / "frames" / str(number), "{:06d}.jpg")
-    rows = [{"id": str(n), "template": f"Moving [something] {'up' * (n % 2)}"} for n in range(1, 5)]
-    (root / "labels").mkdir(parents=True)
-    (root / "labels/train.json").write_text(json.dumps(rows[:2]))
-    (root / "labels/validation.json").write_text(json.dumps(rows[2:]))
-
-
-def diving(root: Path) -> None:
-    for number in range(4):
-        video(root / "rgb" / f"dive_{number:05d}.mp4", seed=number)
-    rows = [
-        {"vid_name": f"dive_{n:05d}", "label": n % 2, "start_frame": 0, "end_frame": 11}
-        for n in range(4)
-    ]
-    (root / "Diving48_V2_train.json").write_text(json.dumps(rows[:2]))
-    (root / "Diving48_V2_test.json").write_text(json.dumps(rows[2:]))
-    vocabulary = [["Back", "15som", "05Twis", "FREE"], ["Back", "15som", "15Twis", "FREE"]]
-    (root / "Diving48_vocab.json").write_text(json.dumps(vocabulary))
-
-
-EPIC_HEAD = (
-    "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,"
-    "start_frame,stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
-)
-
-
-def epic_row(film: str, start: int, stop: int, verb: int, noun: int) -> str:
-    """start, stop: the first and the last frame, from 1, at 25 a second."""
-    times = [f"00:00:{frame / 25:05.2f}" for frame in (start - 1, stop)]
-    return (
-        f"{film}_{start},{film[:3]},{film},{times[0]},{times[0]},{times[1]},{start},{stop},"
-        f"do it,v{verb},{verb},n{noun},{noun},\"['n{noun}']\",[{noun}]\n"
-    )
-
-
-def epic_lists(root: Path) -> None:
-    root.mkdir(exist_ok=True)
-    train = epic_row("P01_01", 1, 10, 0, 1) + epic_row("P01_01", 6, 15, 3, 1)
-    validation = epic_row("P02_01", 11, 20, 0, 1) + epic_row("P02_01", 1, 10, 3, 2)
-    (root / "EPIC_100_train.csv").write_text(EPIC_HEAD + train)
-    (root / "EPIC_100_validation.csv").write_text(EPIC_HEAD + validation)
-    verbs = "id,key,instances,category\n0,take,\"['take']\",retrieve\n3,wash,\"['wash']\",clean\n"
-    (root / "EPIC_100_verb_classes.csv").write_text(verbs)
-    (root / "EPIC_100_noun_classes.csv").write_text("id,key,instances\n1,tap,[]\n2,plate,[]\n")
-
-
-def epic_films(root: Path) -> None:
-    epic_lists(root)
-    for number, film in enumerate(("P01_01", "P02_01")):
-        video(root / film[:3] / "videos" / f"{film}.MP4".lower(), 25, number)
-        (root / film[:3] / "videos" / f"{film}.mp4".lower()).rename(
-            root / film[:3] / "videos" / f"{film}.MP4"
-        )
-
-
-def kinetics_csv(root: Path) -> None:
-    head = "label,youtube_id,time_start,time_end,split\n"
-    for part, split in (("train", "train"), ("val", "validate")):
-        rows = ""
-        for number in range(2):
-            name = f"{part[0]}{number}".ljust(11, "-")
-            video(root / part / f"{name}_000001_000011.mp4", seed=number)
-            rows += f"{('hop', 'run')[number]},{name},1,11,{split}\n"
-        (root / f"{part}.csv").write_text(head + rows)
 
 
 TREES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
