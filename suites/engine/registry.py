@@ -30,6 +30,7 @@ SUITES: dict[str, str] = {
     "itsl_ablation": "What ITSL's iterations, sizes, dilation, frozen parts and order are worth",
     "atoms_ablation": "Numbers of atoms, how they start, shared or each layer's own",
     "gpu_evidence": "What only a GPU can tell: memory, caps, speed, throughput, Table 2",
+    "estimators": "Estimators of a step's peak memory, side by side against a GPU",
     "synthetic_card": "What the synthetic clips ask of time and of detail",
 }
 
@@ -37,6 +38,7 @@ SUITES: dict[str, str] = {
 TASKS: dict[str, str] = {
     "train": "suites.engine.train:train",
     "capacity": "suites.experiments.capacity.task:measure",
+    "estimators": "suites.experiments.estimators.task:measure",
     "gpu_cap": "suites.experiments.gpu_evidence.memory_task:hold",
     "gpu_compiled": "suites.experiments.gpu_evidence.throughput_task:measure_compiled",
     "gpu_estimate": "suites.experiments.gpu_evidence.memory_task:hold_to_estimates",

@@ -20,6 +20,7 @@ FOLDS += ("atoms_ablation", "itsl_ablation")
 TAKES: dict[tuple[str, str | None], set[str]] = {
     **{(name, None): TRAINED | {"--ranks"} for name in SUITES},
     ("capacity", None): TRAINED,
+    ("estimators", None): set(),
     ("gpu_evidence", None): {"--device"},
     ("gpu_evidence", "weizmann"): TRAINED,
     ("layer_speed", None): {"--seeds", "--device"},
