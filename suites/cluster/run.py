@@ -69,6 +69,22 @@ def run_on_cluster(
         yes: send many without asking.
         parallel: jobs of an array that run at once; None is the profile's.
     """
+    options: dict[str, Any] = {"detach": detach, "yes": yes, "parallel": parallel}
+    if session.hold_back():
+        status = _run(session, profile, **options)
+        session.release()
+        if detach:
+            session.console.print(
+                "runs that start from another's weights are sent by the same command, once that "
+                "one has ended"
+            )
+            return status
+    return _run(session, profile, **options)
+
+
+def _run(
+    session: "Session", profile: ClusterProfile, *, detach: bool, yes: bool, parallel: int | None
+) -> int:
     say, name = session.console.print, session.suite.name
     with submitting(session.results):
         # Each waits for the disk, which takes many at once as fast as one.

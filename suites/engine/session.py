@@ -17,7 +17,7 @@ from suites.engine.runner import default_workers, make_jobs, run_missing
 from suites.engine.spec import NO_DATA, RunSpec
 from suites.engine.store import folder as store
 from suites.engine.suite import Request, Suite
-from suites.engine.weights import check_reachable
+from suites.engine.weights import check_reachable, waits
 
 if TYPE_CHECKING:
     from suites.engine.estimates import ClipFacts
@@ -157,6 +157,11 @@ class Session:
         Raises:
             KeyboardInterrupt: on Ctrl-C, with every run resumable.
         """
+        if self.hold_back():
+            try:
+                self.run(workers, deadline)
+            finally:
+                self.release()
         stop_seconds = self.suite.stop_seconds
         if deadline is not None and stop_seconds is not None:
             deadline -= stop_seconds + _TABLES_SECONDS
@@ -191,6 +196,19 @@ class Session:
         """Writes the command's options into the folders of the runs that it does."""
         for folder in folders:
             write_atomically(folder.path / CONFIG_FILE, self._config)
+
+    def hold_back(self) -> bool:
+        """Leaves aside the runs that start from another one here that has not ended; if any."""
+        ready = [spec for spec in self.specs if not waits(spec, self.results)]
+        if not ready or len(ready) == len(self.specs):
+            return False
+        self._all_specs, self.specs = self.specs, ready
+        return True
+
+    def release(self) -> None:
+        """All runs again, with the weights that are there by now."""
+        assert self.suite.bind is not None, "only a suite that binds has runs that wait"
+        self.specs = self.suite.bind(self._all_specs, self.results)
 
     def archive(self, file: Path) -> None:
         """Puts the request's ended runs into one file, for `suites.results import`."""

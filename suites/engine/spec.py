@@ -27,7 +27,7 @@ _LABELS = frozenset({"suite", "profile", "mode", "overrides", "base_manifest"})
 # What is done with the weights, or beside them, with the values that say nothing is.
 _NOT_TRAINING: dict[str, Any] = {"options": {}, "published": None, "epochs_override": None}
 
-_ORIGIN = r"^(imagenet|kinetics400)(:[0-9a-f]{64})?$"
+_ORIGIN = r"^(imagenet|kinetics400|kinetics400-tsm_r50)(:[0-9a-f]{64})?$"
 
 # Tasks that train a classifier by the stages; see `suites.engine.registry`.
 _TRAINING = ("train", "train_and_test", "stage_maps")
@@ -82,7 +82,8 @@ class RunSpec(Frozen):
         ranks: processes that train it together, a device each; batch_size is of all of them.
         sync_batchnorm: batch normalisation over the batch of all ranks, not over each one's part.
         starts_from: where all weights but the classifier's come from, "imagenet" or "kinetics400",
-            with the SHA-256 of the file (see `suites.engine.weights`); None: they are drawn.
+            or TIN's from "kinetics400-tsm_r50", with the SHA-256 of the file (see
+            `suites.engine.weights`); None: they are drawn.
         published: adds columns to the row and changes nothing else.
     """
 

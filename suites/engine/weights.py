@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 IMAGENET = "imagenet"
 KINETICS = "kinetics400"
+# TSM's network trained on Kinetics, from which TIN's may start: all but what TIN adds.
+TSM = "kinetics400-tsm_r50"
+_ADDED = ".mixer."
+# With it ends the mode of a run by its authors' recipe; without it the recipe is that of all.
+OWN = "_own"
 PRETRAINING = "kinetics_table3"
 # What ImageNet and Kinetics are made of: RGB.
 CHANNELS = 3
@@ -34,6 +39,11 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
             spec = spec.changed(starts_from=f"{spec.starts_from}:{_sha256(file)}")
         bound.append(spec)
     return bound
+
+
+def waits(spec: RunSpec, results: Path) -> bool:
+    """Whether another run of its own suite is to give its first weights, and has not yet."""
+    return spec.starts_from == TSM and next(_candidates(spec, results), None) is None
 
 
 def check_reachable(specs: Sequence[RunSpec], results: Path) -> None:
@@ -74,7 +84,9 @@ def start(model: "nn.Module", spec: RunSpec, results: Path, num_classes: int) ->
             f"{_network(spec)}: " + _remedy(spec, results)
         )
     head = head_names(lambda classes: build_model(spec, classes, CHANNELS), num_classes)
-    weights = read_weights(file) if origin == KINETICS and file else None
+    if origin == TSM:
+        head = {name for name in model.state_dict() if _ADDED in name}
+    weights = read_weights(file) if origin != IMAGENET and file else None
     if weights is None:
         weights = _from_imagenet(spec, results, num_classes, file)
     load_with_new_head(model, weights, head)
@@ -108,7 +120,8 @@ def describe(starts_from: str | None) -> str:
     """For a table's column."""
     if starts_from is None:
         return "none"
-    return {IMAGENET: "ImageNet", KINETICS: "Kinetics"}[starts_from.partition(":")[0]]
+    names = {IMAGENET: "ImageNet", KINETICS: "Kinetics", TSM: "Kinetics (TSM)"}
+    return names[starts_from.partition(":")[0]]
 
 
 def _own(spec: RunSpec, results: Path) -> Path:
@@ -124,7 +137,7 @@ def _candidates(spec: RunSpec, results: Path) -> Iterator[Path]:
         yield own
     if (spec.starts_from or "").startswith(IMAGENET):
         return
-    # Those of the same kind of learning and of the same seed come first.
+    # By the same recipe; those of the same kind of learning and of the same seed come first.
     folders = [f for f in run_folders(results, PRETRAINING) if _is_of(f, spec)]
     folders.sort(key=lambda f: (f.spec().mode != spec.mode, f.spec().seed != spec.seed))
     for folder in folders:
@@ -138,13 +151,20 @@ def _is_of(folder: RunFolder, spec: RunSpec) -> bool:
     return (
         result is not None
         and result["status"] == "ok"
-        and (other.profile, other.model, other.layer, other.layer_options)
-        == (spec.profile, spec.model, spec.layer, spec.layer_options)
+        and (other.profile, other.layer, other.layer_options)
+        == (spec.profile, spec.layer, spec.layer_options)
+        and other.model == _model(spec)
+        and other.mode.endswith(OWN) == spec.mode.endswith(OWN)
     )
 
 
+def _model(spec: RunSpec) -> str:
+    """Whose weights they are."""
+    return TSM.partition("-")[2] if (spec.starts_from or "").startswith(TSM) else spec.model
+
+
 def _network(spec: RunSpec) -> str:
-    return "-".join(word for word in (spec.model, spec.layer) if word)
+    return "-".join(word for word in (_model(spec), spec.layer) if word)
 
 
 def _sha256(file: Path) -> str:

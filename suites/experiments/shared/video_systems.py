@@ -53,11 +53,13 @@ def make_spec(
     data_options: Mapping[str, Any],
     num_classes: int | None = None,
     cap_bytes: int | None = None,
+    model_options: Mapping[str, Any] | None = None,
 ) -> RunSpec:
     """A run of a system.
 
     Args:
         data_options: of an 8-frame system.
+        model_options: over which the request's go.
         num_classes: of the published row; None if there is none.
         cap_bytes: where the request has none.
     """
@@ -71,7 +73,7 @@ def make_spec(
         dataset_options=options,
         model=system.model,
         layer=system.layer,
-        model_options=_model_options(request, system, frames),
+        model_options={**(model_options or {}), **_model_options(request, system, frames)},
         layer_options=_layer_options(request, system),
         mode=mode,
         stages=tuple(stages),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from suites.engine.published_costs import Cost, cost_of_row
 from suites.engine.suite import Row
+from suites.engine.weights import OWN
+from suites.engine.weights import describe as origin
 from suites.experiments.shared.video_systems import SIZE, clip
 from suites.reporting import cells, columns
 from suites.reporting.columns import Column
@@ -55,6 +57,7 @@ class PublishedTable:
         file: in results/published.
         key: its column of names.
         counted_at: name -> the clip whose multiply-accumulates are published.
+        recipe: "own" or "common", of its runs.
     """
 
     title: str
@@ -62,20 +65,53 @@ class PublishedTable:
     key: str
     lines: Sequence[Line]
     counted_at: Mapping[str, str]
+    recipe: str
 
     def run_name(self, run: Run) -> str:
         """A run's published name; ITSL's without the -t-3 and -s-3 of its stages."""
         first, *others = (line.name for line in self.lines if line.run == run)
-        return f"{first.rsplit('-', 2)[0]}, {run[2].upper()}" if others else first
+        return f"{first.rsplit('-', 2)[0]}, {run[2].removesuffix(OWN).upper()}" if others else first
 
     def row(self, name: str) -> dict[str, str] | None:
         """The published row."""
         return next((row for row in published(self.file) if row[self.key] == name), None)
 
 
-def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = False) -> Table:
-    """Top-1 and top-5 of whole videos. extra: what each run started from."""
-    from suites.engine.weights import describe as origin
+RECIPES = {
+    "own": "each by its authors' recipe",
+    "common": "all by one recipe, which is no peer's own",
+}
+
+
+def tables_of_recipes(
+    tables: Sequence[PublishedTable], rows: Sequence[Row], batch: int
+) -> list[Table]:
+    """Accuracy by each recipe of which there are rows, and the cost of one of them.
+
+    Args:
+        tables: of all recipes, the one to compare with the paper first.
+    """
+    found = [
+        (table, mine)
+        for table in tables
+        if (mine := [row for row in rows if any(run_of(row) == x.run for x in table.lines)])
+    ]
+    (first, mine), *_ = found = found or [(tables[0], [])]
+    accuracies = [accuracy_table(table, mine) for table, mine in found]
+    return [*accuracies, cost_table(first, costs_of_rows(mine), batch)]
+
+
+def cost_tables(
+    tables: Sequence[PublishedTable], costs: Mapping[Run, Cost], batch: int
+) -> list[Table]:
+    """Cost of every row and memory of every stage, by the first recipe of which there are runs."""
+    table = next(t for t in tables if any(line.run in costs for line in t.lines))
+    mine = {run: cost for run, cost in costs.items() if any(x.run == run for x in table.lines)}
+    return [cost_table(table, mine, batch), stage_table(table, mine, batch)]
+
+
+def accuracy_table(table: PublishedTable, rows: Sequence[Row]) -> Table:
+    """Top-1 and top-5 of whole videos, and what each run started from."""
 
     def started(runs: Runs) -> str:
         return ", ".join(sorted({origin(row.get("starts_from")) for row in runs.rows})) or "–"
@@ -83,13 +119,16 @@ def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = Fal
     def theirs(column: str) -> Callable[[Runs], float | None]:
         return lambda runs: number(table.row(runs.key.name), column)
 
-    origins: list[Column[Runs]] = [
-        Column("Started from", started),
-        Column("paper from", lambda x: (table.row(x.key.name) or {}).get("pretrain") or "–"),
-    ]
+    origins: list[Column[Runs]] = [Column("Recipe", lambda _: table.recipe)]
+    origins.append(Column("Started from", started))
+    if any("pretrain" in row for row in published(table.file)):
+        origins.append(
+            Column("paper from", lambda x: (table.row(x.key.name) or {}).get("pretrain") or "–")
+        )
     return columns.table(
         # STDCF's clips, which are those of most rows, in the title.
-        f"{table.title}: accuracy ({describe(sorted(rows, key=lambda r: not r['layer']))})",
+        f"{table.title}: accuracy, {RECIPES[table.recipe]} "
+        f"({describe(sorted(rows, key=lambda r: not r['layer']))})",
         [
             _MODEL,
             Column("Top-1, %", lambda x: cells.percent(x.rows, x.key.score("video_accuracy"))),
@@ -104,7 +143,7 @@ def accuracy_table(table: PublishedTable, rows: Sequence[Row], extra: bool = Fal
                 "Trained on",
                 lambda x: x.key.clip(x.first["clip_shape"][-1] if x.first else SIZE),
             ),
-            *(origins if extra else []),
+            *origins,
             columns.first("Videos tested", lambda row: str(row["test_videos"])),
             columns.first("Broken", lambda row: str(len(row.get("broken_videos") or {}))),
         ],
@@ -185,13 +224,14 @@ def cost_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> 
             "here, the composed filter",
             f"memory: a training step of {batch} clips on CUDA with SGD and momentum, all tensors "
             "alive, without cuDNN's workspace; the paper does not state its batch",
+            f"rows by the {table.recipe} recipe; the other differs in frozen BatchNorms alone",
             *_known_differences(table),
         ],
     )
 
 
 def _is_full_size_of(other: Line, line: Line) -> bool:
-    return other.run[:2] == line.run[:2] and other.run[2] == "full" != line.run[2] == "itsl"
+    return other.run[:2] == line.run[:2] and line.run[2] == other.run[2].replace("full", "itsl", 1)
 
 
 def stage_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> Table:

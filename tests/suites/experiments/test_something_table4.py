@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from baselines.recipes import SOMETHING_V1
 from stdcf.errors import UserError
 from stdcf.training.checkpoint import save_checkpoint
 from suites.engine import weights
@@ -15,7 +16,7 @@ from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.something_table4 import suite as something_table4
-from suites.experiments.something_table4.suite import SUITE, TABLE, specs
+from suites.experiments.something_table4.suite import SUITE, TABLES, specs
 from suites.reporting.published import published
 
 PAPER = Request(profile="paper", dataset="something_v1")
@@ -23,24 +24,43 @@ MANIFEST = "ab" * 32
 
 
 def by_row(request: Request = PAPER) -> dict[tuple[str, str], RunSpec]:
-    return {(spec.model, spec.mode): spec for spec in specs(request, MANIFEST)}
+    """By the common recipe."""
+    found = {(spec.model, spec.mode): spec for spec in specs(request, MANIFEST)}
+    return {key: spec for key, spec in found.items() if not key[1].endswith("_own")}
 
 
-def test_every_published_row_has_its_run_frames_and_start():
+def test_every_published_row_has_its_run_frames_and_start_in_both_recipes():
     runs = {(s.model, s.layer, s.mode): s for s in specs(PAPER, MANIFEST)}
-    assert len(runs) == 9
-    assert len({spec.run_id for spec in runs.values()}) == 9
-    assert len({spec.folder_name.rpartition("-")[0] for spec in runs.values()}) == 9
-    rows = published(TABLE.file)
-    assert [line.name for line in TABLE.lines] == [row["method"] for row in rows]
-    for line, row in zip(TABLE.lines, rows, strict=True):
-        spec = runs[line.run]
-        stage = next(stage for stage in spec.stages if stage.name == line.stage)
-        frames = spec.dataset_options.get("frames", 8)
-        # The paper counts what a stage is trained on.
-        assert stage.clip_shape((frames, 224, 224))[0] == int(row["frames"]), line.name
-        if row["pretrain"]:
-            assert weights.describe(spec.starts_from) == row["pretrain"], line.name
+    assert len(runs) == 18
+    assert len({spec.run_id for spec in runs.values()}) == 18
+    assert len({spec.folder_name.rpartition("-")[0] for spec in runs.values()}) == 18
+    rows = published("table4_something_v1")
+    for table in TABLES:
+        assert [line.name for line in table.lines] == [row["method"] for row in rows]
+        for line, row in zip(table.lines, rows, strict=True):
+            spec = runs[line.run]
+            stage = next(stage for stage in spec.stages if stage.name == line.stage)
+            frames = spec.dataset_options.get("frames", 8)
+            # The paper counts what a stage is trained on.
+            assert stage.clip_shape((frames, 224, 224))[0] == int(row["frames"]), line.name
+            if row["pretrain"]:
+                assert weights.describe(spec.starts_from) == row["pretrain"], line.name
+
+
+def test_own_rows_are_trained_as_their_authors_do():
+    rows = {s.model: s for s in specs(PAPER, MANIFEST) if s.mode == "full_own"}
+    assert rows.keys() == SOMETHING_V1.keys()
+    for model, spec in rows.items():
+        recipe = SOMETHING_V1[model]
+        assert (spec.stages, spec.batch_size) == (recipe.stages(), recipe.batch_size)
+        assert spec.model_options["dropout"] == recipe.dropout
+        assert recipe.data.items() <= spec.dataset_options.items()
+        assert "flip" not in spec.dataset_options  # the data set's own default is none
+    (itsl,) = (s for s in specs(PAPER, MANIFEST) if s.mode == "itsl_own")
+    assert [(s.name, s.epochs, s.lr, s.milestones) for s in itsl.stages] == [
+        (name, 20, 2e-4, (15,)) for name in ("t1", "s1", "t2", "s2")
+    ]
+    assert all(stage.nesterov and stage.precise_batches == 200 for stage in itsl.stages)
 
 
 def test_the_schedule_is_the_papers():
@@ -100,6 +120,41 @@ def bound(results: Path, profile: str = "paper") -> dict[tuple[str, str], str | 
     return {(spec.model, spec.mode): spec.starts_from for spec in found}
 
 
+def test_a_run_starts_from_one_by_the_same_recipe(tmp_path):
+    common = pretrained(tmp_path, "full")
+    assert bound(tmp_path)["resnet3d_50", "full_own"] == "kinetics400"
+    own = pretrained(tmp_path, "full_own")
+    origins = bound(tmp_path)
+    assert origins["resnet3d_50", "full"] == f"kinetics400:{weights._sha256(common)}"
+    for mode in ("full_own", "itsl_own"):
+        assert origins["resnet3d_50", mode] == f"kinetics400:{weights._sha256(own)}"
+
+
+def test_tins_own_start_on_kinetics_is_tsms_network(tmp_path):
+    """All but what TIN adds, the classifier too: the data set is the same."""
+    torch.manual_seed(0)
+    tsm, tin = (build(name, num_classes=3) for name in ("tsm_r50", "tin_r50"))
+    (tmp_path / "weights").mkdir()
+    torch.save(tsm.state_dict(), tmp_path / "weights" / "tsm_r50.pt")
+    request = Request(profile="paper", dataset="kinetics400")
+    (spec,) = (
+        s
+        for s in kinetics_table3.specs(request, MANIFEST)
+        if (s.model, s.mode) == ("tin_r50", "full_own")
+    )
+    assert weights.waits(spec, tmp_path / "nowhere")
+    assert not weights.waits(spec, tmp_path)
+    with pytest.raises(UserError, match="no kinetics400-tsm_r50 weights for tsm_r50: run kine"):
+        weights.start(tin, spec, tmp_path / "nowhere", 3)
+    (bound_spec,) = weights.bind([spec], tmp_path)
+    offsets = tin.get_parameter("backbone.net.layer1.0.conv1.mixer.offset_net.fc1.weight").clone()
+    assert weights.start(tin, bound_spec, tmp_path, 3) == "weights/tsm_r50.pt"
+    for name, value in tsm.state_dict().items():
+        assert torch.equal(tin.state_dict()[name], value), name
+    after = tin.get_parameter("backbone.net.layer1.0.conv1.mixer.offset_net.fc1.weight")
+    assert torch.equal(after, offsets)
+
+
 def test_runs_start_from_the_same_kind_of_learning_in_the_same_results(tmp_path):
     files = {mode: pretrained(tmp_path, mode) for mode in ("full", "itsl")}
     assert [file.name for file in files.values()] == ["stage-full.pt", "stage-s3.pt"]
@@ -139,7 +194,7 @@ def test_a_file_of_ones_own_comes_first_and_is_part_of_the_id(tmp_path):
     assert SUITE.bind is not None
     runs = SUITE.bind(specs(request, MANIFEST), tmp_path)
     changed = {s.run_id for s in runs} - {s.run_id for s in specs(request, MANIFEST)}
-    assert len(changed) == 7  # all but I3D+GCN and TIN
+    assert len(changed) == 14  # in either recipe all but I3D+GCN and TIN
 
 
 def test_quick_runs_without_weights_start_from_scratch(tmp_path):
@@ -179,7 +234,7 @@ def test_imagenet_weights_come_from_a_file_of_ones_own(tmp_path):
 
 @pytest.mark.slow
 def test_predicted_costs_of_every_row():
-    memory, stages = something_table4.plan(specs(PAPER, MANIFEST))
+    memory, stages, _ = something_table4.plan(specs(PAPER, MANIFEST))
     rows = {row[0]: dict(zip(memory.columns, row, strict=True)) for row in memory.rows}
     for name in ("2D-R50", "TIN", "TSM"):
         own, theirs = rows[name]["Memory, GiB (8 clips)"], rows[name]["paper, G"]
