@@ -10,7 +10,6 @@ from baselines.recipes.recipe import (
 )
 
 _PRECISE = "Precise statistics are taken once, after the last epoch."
-_FPS = "Videos keep their frame rate; PySlowFast brings them to 30 frames a second."
 
 KINETICS400 = {
     "resnet3d_50": Recipe(
@@ -20,7 +19,8 @@ KINETICS400 = {
             "Stated are 256 epochs, 0.03, momentum 0.9 and decay 1e-4; batch 64, warm-up, cosine, "
             "Nesterov, dropout, what is not decayed and precise statistics are PySlowFast's.",
             _PRECISE,
-            _FPS,
+            "Clips are of 64 consecutive frames as in the text; PySlowFast brings videos to 30 "
+            "frames a second.",
         ),
         stage=sgd(
             epochs=256,
@@ -59,7 +59,6 @@ KINETICS400 = {
         differs=(
             "The slow pathway's frames are 0, 4, …, 28; PySlowFast's 0, 4, 8, 13, 17, 22, 26, 31.",
             _PRECISE,
-            _FPS,
         ),
         stage=sgd(
             epochs=196,
@@ -71,6 +70,7 @@ KINETICS400 = {
         ),
         batch_size=64,
         dropout=0.5,
+        data={"fps": 30},
     ),
     "tsm_r50": Recipe(
         source="mit-han-lab/temporal-shift-module 1f6a834 scripts/train_tsm_kinetics_rgb_8f.sh, "

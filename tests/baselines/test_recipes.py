@@ -165,6 +165,8 @@ def test_the_rest_is_the_sources(
     # TIN on Kinetics samples segments; the others there are dense, as the data set's own default.
     is_tin = recipes is KINETICS400 and name == "tin_r50"
     assert recipe.data.get("sampling") == ("segments" if is_tin else None)
+    # TARGET_FPS of PySlowFast; §3.2.1 has consecutive frames.
+    assert recipe.data.get("fps") == (30 if name == "slowfast_r50_8x8" else None)
 
 
 @pytest.mark.parametrize("name", ["trn_r50", "tin_r50"])

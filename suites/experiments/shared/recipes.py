@@ -158,6 +158,8 @@ def _more(recipe: Recipe) -> list[str]:
         words.append(f"precise BatchNorm of {stage.precise_batches} batches")
     if "multi_scale" in data:
         words.append("multi-scale crops")
+    if "fps" in data:
+        words.append(f"resampled to {data['fps']:g} frames a second")
     if "sampling" in data:
         words.append(str(data["sampling"]))
     return words

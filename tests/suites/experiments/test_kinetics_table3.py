@@ -82,7 +82,7 @@ def test_own_rows_are_trained_as_their_authors_do():
         assert spec.starts_from == KINETICS400[model].starts_from
         assert spec.model_options["dropout"] == KINETICS400[model].dropout
         assert KINETICS400[model].data.items() <= spec.dataset_options.items()
-    assert rows["slowfast_r50_8x8"].dataset_options == {"frames": 32, "interval": 2}
+    assert rows["slowfast_r50_8x8"].dataset_options == {"frames": 32, "interval": 2, "fps": 30}
 
 
 def test_stdcfs_own_stages_are_the_papers_with_pyslowfasts_details():
