@@ -153,6 +153,9 @@ _ROWS = (
 
 def _own(system: System, mode: str, request: Request, later_epochs: int, **common: Any) -> RunSpec:
     profile, recipe = PROFILES[request.profile], KINETICS400[system.model]
+    if request.dataset not in KINETICS:
+        # Folders of frames have no times to resample by.
+        recipe = recipe.changed(data={k: v for k, v in recipe.data.items() if k != "fps"})
     usual = profile.is_published
     batch_size = recipe.batch_size if usual else profile.batch_size
     epochs = request.epochs or (None if usual else profile.epochs)

@@ -83,6 +83,8 @@ def test_own_rows_are_trained_as_their_authors_do():
         assert spec.model_options["dropout"] == KINETICS400[model].dropout
         assert KINETICS400[model].data.items() <= spec.dataset_options.items()
     assert rows["slowfast_r50_8x8"].dataset_options == {"frames": 32, "interval": 2, "fps": 30}
+    elsewhere = own(Request(profile="paper", dataset="video_list"))
+    assert elsewhere["slowfast_r50_8x8"].dataset_options == {"frames": 32, "interval": 2}
 
 
 def test_stdcfs_own_stages_are_the_papers_with_pyslowfasts_details():
