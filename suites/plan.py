@@ -68,6 +68,12 @@ def main(
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every way, not the best; takes longer.")
     ] = False,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            help="Processes, each with a GPU, that share the batch, as suites.run has it."
+        ),
+    ] = 1,
     solve: Annotated[
         str,
         typer.Option(
@@ -108,6 +114,7 @@ def main(
         ("--channels", channels),
         ("--classes", classes),
         ("--iterations", iterations),
+        ("--ranks", ranks),
     ):
         if value < 1:
             raise UserError(f"{option} must be at least 1, not {value}")
@@ -140,11 +147,12 @@ def main(
             model_options=model_options,
         ),
         (channels, frames, height, width),
-        batch,
+        -(-batch // ranks),
         device=device,
         alloc_conf=alloc_conf,
         context_bytes=context_bytes,
         optimizer=optimizer,
+        ranks=ranks,
     )
     asked = Asked(
         cap=cap,
@@ -161,6 +169,7 @@ def main(
         model_options=model_options,
         layer_options=layer_options,
         batch_norm=planner.has_batch_norm,
+        ranks=ranks,
     )
     found = schedules(iterations, sizes)
     if solve != "batch":
@@ -184,13 +193,14 @@ def main(
     lines = []
     if timeline is not None or snapshot is not None:
         lines = save(asked, shown[0], planner.report(shown[0]), timeline, snapshot)
+    testing_bytes = planner.testing_bytes(shown[0]) if shown[0].fits(cap_bytes) else None
     if as_json:
-        typer.echo(
-            json.dumps(as_object(asked, shown, [w for w in ways if w not in picked]), indent=1)
-        )
+        others = [way for way in ways if way not in picked]
+        typer.echo(json.dumps(as_object(asked, shown, others, testing_bytes), indent=1))
     else:
         table(asked, shown).print()
-        for line in [*notes(asked, shown, len(ways), planner.left_out), *lines]:
+        words = notes(asked, shown, len(ways), planner.left_out, testing_bytes)
+        for line in [*words, *lines]:
             typer.echo(line)
     return 0 if shown[0].fits(cap_bytes) else EXIT_ROWS_NOT_OK
 

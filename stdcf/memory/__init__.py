@@ -7,7 +7,7 @@ from stdcf.lazy import lazily
 if TYPE_CHECKING:
     from stdcf.memory.measure import measure_peak
     from stdcf.memory.meter import StepMeter
-    from stdcf.memory.predict import predict_peak, predict_stages
+    from stdcf.memory.predict import predict_evaluation, predict_peak, predict_stages
     from stdcf.memory.report import MemoryReport
     from stdcf.memory.tracking.moment import Moment
     from stdcf.memory.tracking.tracker import CapExceeded, LifeTracker
@@ -19,6 +19,7 @@ _HOMES = {
     "Moment": "stdcf.memory.tracking.moment",
     "StepMeter": "stdcf.memory.meter",
     "measure_peak": "stdcf.memory.measure",
+    "predict_evaluation": "stdcf.memory.predict",
     "predict_peak": "stdcf.memory.predict",
     "predict_stages": "stdcf.memory.predict",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "Moment",
     "StepMeter",
     "measure_peak",
+    "predict_evaluation",
     "predict_peak",
     "predict_stages",
 ]

@@ -14,7 +14,7 @@ from stdcf.whole_file import write_atomically
 
 # From the bottom of the stack: what stays longest first.
 KINDS = (
-    *("parameters", "buffers", "optimizer_state", "batch", "gradients"),
+    *("parameters", "buffers", "optimizer_state", "batch", "gradient_buckets", "gradients"),
     *("activations", "temporaries", WORKSPACES),
 )
 _OUTSIDE = "(outside of modules)"

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes as disable_curre
 
 from stdcf.errors import UserError
 from stdcf.layers.plans import modelled_device
+from stdcf.memory.buckets import GradientBuckets
 from stdcf.memory.building import build_fake, fake_tensor, quiet
 from stdcf.memory.cuda.allocator_settings import AllocatorSettings
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
@@ -55,6 +56,7 @@ def predict_peak(
     inputs: Inputs | None = None,
     workspaces: bool = False,
     alloc_conf: str = "",
+    ranks: int = 1,
 ) -> MemoryReport:
     """Predicts a training step's peak memory by the lives of its tensors, on fake ones.
 
@@ -75,6 +77,8 @@ def predict_peak(
             then: it is the same memory.
         alloc_conf: PYTORCH_CUDA_ALLOC_CONF of the run that is asked about, such as
             "expandable_segments:True"; this process's own is not read.
+        ranks: above 1 the step is one process's of DistributedDataParallel, whose gradients lie in
+            buckets (`stdcf.memory.buckets`); the batch is that of one process.
 
     Raises:
         UserError: for an option that does not exist, or what cannot be predicted: a compiled
@@ -91,6 +95,35 @@ def predict_peak(
         savers=savers,
         inputs=inputs,
         workspaces=workspaces,
+        ranks=ranks,
+    )
+
+
+def predict_evaluation(
+    model_fn: Callable[[], nn.Module],
+    input_shape: Sequence[int] | int,
+    *,
+    optimizer: str | Callable[..., torch.optim.Optimizer] | None = "adam",
+    device: str = "cuda",
+    autocast: str | torch.dtype | None = None,
+    memory_format: str | torch.memory_format | None = None,
+    inputs: Inputs | None = None,
+    alloc_conf: str = "",
+) -> MemoryReport:
+    """Predicts the peak of one pass in evaluation, without gradients, as `predict_peak` a step's.
+
+    Args:
+        optimizer: whose state is there meanwhile, as in a test between epochs; None: no training.
+
+    Raises:
+        UserError: as `predict_peak` does.
+    """
+    return Predictor(model_fn, device, alloc_conf).evaluation(
+        input_shape,
+        optimizer=optimizer,
+        autocast=autocast,
+        memory_format=memory_format,
+        inputs=inputs,
     )
 
 
@@ -121,6 +154,7 @@ class Predictor:
         *,
         savers: Sequence[str | Saver] = (),
         workspaces: bool = False,
+        ranks: int = 1,
         **options: Any,
     ) -> MemoryReport:
         """`predict_peak` of one step; the options are its own."""
@@ -129,7 +163,6 @@ class Predictor:
         if workspaces and self._on_cuda and not torch.cuda.is_available():
             raise UserError(f"workspaces are learnt on the device; {self._device} is not there")
         step_options = StepOptions(**options, savers=words)
-        stage = step_options.stage
         log = Workspaces() if workspaces else None
         libraries = CudaLibraries() if self._on_cuda else None
         with quiet(), reading_refused(), self._mode, RealOutputs():
@@ -140,17 +173,72 @@ class Predictor:
             step = step_options.build(
                 self.model, batch, torch.device("cpu"), foreach, scaler=_FakeScaler()
             )
+            buckets = GradientBuckets([])
+            if ranks > 1:
+                parts = max((saver.micro_batches for saver in words), default=1)
+                trained = [p for p in step.model.parameters() if p.requires_grad]
+                buckets = GradientBuckets(trained, min(parts, step.inputs.size or parts))
             tracker = LifeTracker(
                 step.model,
                 step.optimizer,
                 step.batch,
                 host_apart=self._on_cuda or not workspaces,
                 on_operator=_listeners(log, libraries),
+                buckets=buckets.tensors,
             )
             for listener in (log, libraries):
                 if listener is not None:
                     listener.tracker = tracker
-            _second_step(step, tracker, self._on_cuda)
+            try:
+                _second_step(step, tracker, self._on_cuda)
+            finally:
+                buckets.remove()
+        report = self._report(tracker, libraries, step)
+        higher = None if log is None else log.peak(torch.device(self._device))
+        if higher is not None:
+            report = replace(
+                report,
+                peak_bytes=higher.peak_bytes,
+                breakdown=higher.breakdown,
+                moment=higher.moment,
+            )
+        stage = step_options.stage
+        return replace(
+            report,
+            stage=None if stage is None else stage.name,
+            savers=tuple(map(str, words)),
+        )
+
+    def evaluation(
+        self,
+        input_shape: Sequence[int] | int,
+        *,
+        optimizer: str | Callable[..., torch.optim.Optimizer] | None = "adam",
+        **options: Any,
+    ) -> MemoryReport:
+        """`predict_evaluation` of one pass; the options are its own."""
+        step_options = StepOptions(optimizer=optimizer or "sgd", **options)
+        libraries = CudaLibraries() if self._on_cuda else None
+        with quiet(), reading_refused(), self._mode, RealOutputs():
+            batch = self._batch(step_options, input_shape)
+            step = step_options.build(
+                self.model, batch, torch.device("cpu"), self._on_cuda or None, scaler=_FakeScaler()
+            )
+            if optimizer is not None:
+                step.make_state()
+            tracker = LifeTracker(
+                step.model, step.optimizer, step.batch, on_operator=_listeners(None, libraries)
+            )
+            if libraries is not None:
+                libraries.tracker = tracker
+            operators = cuda_operators() if self._on_cuda else nullcontext()
+            with tracker, modelled_device("cuda" if self._on_cuda else "cpu"), operators:
+                step.evaluate()
+        return self._report(tracker, libraries, step)
+
+    def _report(
+        self, tracker: LifeTracker, libraries: CudaLibraries | None, step: TrainingStep
+    ) -> MemoryReport:
         lives = [*tracker.lives, *(libraries.lives if libraries is not None else ())]
         report = MemoryReport(
             peak_bytes=tracker.peak_bytes,
@@ -159,8 +247,6 @@ class Predictor:
             measured_by="fake_tensors",
             input_shape=tuple(step.clip_BCTHW.shape),
             device=self._device,
-            stage=None if stage is None else stage.name,
-            savers=tuple(map(str, words)),
             host_bytes=tracker.host_bytes,
             macs=tracker.macs,
             lives=Timeline(lives, tracker.moments, tracker.peak_time),
@@ -176,14 +262,6 @@ class Predictor:
                 reserved_bytes=allocator.peak_reserved_bytes,
                 smallest_cap_bytes=least.n_bytes,
                 flushes=least.flushes,
-            )
-        higher = None if log is None else log.peak(torch.device(self._device))
-        if higher is not None:
-            report = replace(
-                report,
-                peak_bytes=higher.peak_bytes,
-                breakdown=higher.breakdown,
-                moment=higher.moment,
             )
         return report
 

@@ -261,6 +261,23 @@ class TrainingStep:
             self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
+    def make_state(self) -> None:
+        """The optimiser's state, by a step on gradients of zero."""
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def evaluate(self) -> None:
+        """One pass in evaluation, without gradients; the model trains again after it."""
+        self.model.eval()
+        try:
+            with torch.no_grad(), self._autocast():
+                self.model(*self.inputs.args, **self.inputs.kwargs)
+        finally:
+            self.model.train()
+
     def target_for(self, output: Any) -> Any:
         """A target such as the loss takes for this output; the batch where that is not a tensor.
 

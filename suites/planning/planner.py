@@ -139,6 +139,16 @@ class Planner:
         stages = way.schedule.stages
         return max(of(self._report(stage, way.savers, way.batch, clip)) for stage in stages)
 
+    def testing_bytes(self, way: Way) -> int:
+        """What a test of full-size clips needs in batches of the same size, by the way's types."""
+        key = ("test", "bf16" in way.savers)
+        if key not in self._reports:
+            options = {k: v for k, v in self._options.items() if k in ("optimizer", "inputs")}
+            autocast = "bfloat16" if "bf16" in way.savers else None
+            shape = (self._batch, *self._clip_shape)
+            self._reports[key] = self._predictor.evaluation(shape, autocast=autocast, **options)
+        return self._quantities["needs_bytes"](self._reports[key])
+
     @property
     def has_batch_norm(self) -> bool:
         """Whether the model normalises by statistics of the batch."""

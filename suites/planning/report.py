@@ -39,11 +39,16 @@ class Asked:
     model_options: Mapping[str, Any]
     layer_options: Mapping[str, Any]
     batch_norm: bool = True
+    ranks: int = 1
 
     @property
     def title(self) -> str:
         size = "×".join(map(str, self.shape[2:]))
-        return f"{self.model} {self.layer}, {self.shape[0]} clips of {size}, {self.optimizer}"
+        clips = f"{self.shape[0]} clips of {size}"
+        if self.ranks > 1:
+            share = -(-self.shape[0] // self.ranks)
+            clips += f" on {self.ranks} GPUs, {share} on each"
+        return f"{self.model} {self.layer}, {clips}, {self.optimizer}"
 
 
 def table(asked: Asked, ways: Sequence[Way]) -> Table:
@@ -104,8 +109,18 @@ def _explained(asked: Asked) -> list[str]:
     ]
 
 
-def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str, str]) -> list[str]:
-    """The way to take, the command that runs it, and what is to be known of it."""
+def notes(
+    asked: Asked,
+    shown: Sequence[Way],
+    count: int,
+    left_out: Mapping[str, str],
+    testing_bytes: int | None = None,
+) -> list[str]:
+    """The way to take, the command that runs it, and what is to be known of it.
+
+    Args:
+        testing_bytes: what a test needs, with margin and context, of the first way.
+    """
     lines = [f"{name} is left out: {why}" for name, why in left_out.items()]
     if count > len(shown):
         lines.append(f"{count - len(shown)} more ways with --all")
@@ -115,7 +130,20 @@ def notes(asked: Asked, shown: Sequence[Way], count: int, left_out: Mapping[str,
     what = "with margin and context" if asked.device != "cpu" else "at the peak"
     lines.append(f"take: {describe(best)}, {best.needs_bytes / MIB:,.0f} MiB {what} of {asked.cap}")
     lines += [f"  {words}" for words in _cautions(best, asked.batch_norm)]
+    if testing_bytes is not None and testing_bytes > best.needs_bytes:
+        lines.append(_testing(asked, testing_bytes))
     return [*lines, f"run: {command(asked, best)}"]
+
+
+def _testing(asked: Asked, testing_bytes: int) -> str:
+    size = "×".join(map(str, asked.shape[2:]))
+    words = (
+        f"  testing needs more than training: {testing_bytes / MIB:,.0f} MiB for "
+        f"{asked.shape[0]} clips of {size}"
+    )
+    if testing_bytes <= asked.cap_bytes:
+        return words
+    return f"{words}, which is over the cap; suites.run tests in smaller batches then"
 
 
 def _nothing_fits(asked: Asked, shown: Sequence[Way]) -> str:
@@ -161,6 +189,8 @@ def command(asked: Asked, way: Way) -> str:
     if asked.data_root is not None:
         words += ["--data-root", str(asked.data_root)]
     words += ["--cap", asked.cap, "--device", asked.device]
+    if asked.ranks > 1:
+        words += ["--executor", "slurm", "--ranks", str(asked.ranks)]
     options: dict[str, Any] = {
         "model": asked.model,
         "layer": asked.layer,
@@ -191,7 +221,9 @@ def _as_typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def as_object(asked: Asked, shown: Sequence[Way], others: Sequence[Way]) -> dict[str, Any]:
+def as_object(
+    asked: Asked, shown: Sequence[Way], others: Sequence[Way], testing_bytes: int | None = None
+) -> dict[str, Any]:
     """All of it, in bytes; the others are interpolated."""
     best = shown[0]
     fits = best.fits(asked.cap_bytes)
@@ -205,6 +237,7 @@ def as_object(asked: Asked, shown: Sequence[Way], others: Sequence[Way]) -> dict
         "ways": [_way_object(way, asked.cap_bytes) for way in [*shown, *others]],
         "take": 0 if fits else None,
         "command": command(asked, best) if fits else None,
+        "testing_needs_bytes": testing_bytes,
     }
 
 

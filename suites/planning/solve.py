@@ -143,7 +143,7 @@ class Solver:
         step = _STEPS[self._unknown]
         first, second = self._nearest(known)
         slope = (known[second] - known[first]) / (self._scale(second) - self._scale(first))
-        scale = self._scale(second)
+        scale: float = self._scale(second)
         if slope > 0:
             scale += (self._cap_bytes - known[second]) / slope
         power = 1 if self._unknown == "frames" else 0.5

@@ -27,6 +27,8 @@ CATEGORIES = (
     "activations",
     "temporaries",
 )
+# Of DistributedDataParallel: gradients that lie in them are not counted beside them.
+BUCKETS = "gradient_buckets"
 # What torch asks of a tensor subclass thousands of times a step; it makes nothing.
 QUESTIONS = frozenset({torch.ops.prim.device.default})
 
@@ -69,6 +71,7 @@ class LifeTracker(TorchDispatchMode):
     Args:
         model, optimizer: their parameters, buffers, gradients and state count from the start.
         batch: the tensors of the batch, alive throughout.
+        buckets: those of DistributedDataParallel, alive throughout.
         cap_bytes: raise `CapExceeded` as soon as more are alive.
         host_apart: what is made `on_host` does not count; False where it is the same memory.
         on_operator: called with each operator, its arguments, its result and the bytes that were
@@ -92,8 +95,10 @@ class LifeTracker(TorchDispatchMode):
         cap_bytes: int | None = None,
         host_apart: bool = True,
         on_operator: Callable[[Any, Any, Any, int], None] | None = None,
+        buckets: Iterable[Tensor] = (),
     ) -> None:
         super().__init__()
+        self._buckets = tuple(buckets)
         self.lives: list[Life] = []
         self.moments = [Moment("forward", "start", "")]
         self.place = Place(model, optimizer, around_optimizer=self._mark_results)
@@ -119,7 +124,8 @@ class LifeTracker(TorchDispatchMode):
         for life in self.lives:
             there = life.alive_at(self._peak.time if before is None else before)
             if there and not life.on_host and life.born != before:
-                sums[life.final_category()] += life.n_bytes
+                category = life.final_category()
+                sums[category] = sums.get(category, 0) + life.n_bytes
         return sums
 
     @property
@@ -176,6 +182,7 @@ class LifeTracker(TorchDispatchMode):
         self._mark("buffers", [(n, "", b) for n, b in self._model.named_buffers()])
         self._mark("buffers", [("", "", tensor) for tensor in attribute_tensors(self._model)])
         self._mark("batch", [("", "", tensor) for tensor in self._batch])
+        self._mark(BUCKETS, [("", "", tensor) for tensor in self._buckets])
         self._mark_results()
         self._settle("start")
         self.place.follow()
@@ -193,7 +200,7 @@ class LifeTracker(TorchDispatchMode):
         self.place.leave()
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
         # The batch and the callbacks on every storage must not outlive the step.
-        self._batch = ()
+        self._batch = self._buckets = ()
         self._alive.clear()
 
     def __torch_dispatch__(
@@ -290,6 +297,9 @@ class LifeTracker(TorchDispatchMode):
         """Tensors, each with the parameter or buffer that it belongs to and what it is of it."""
         for owner, part, tensor in list(named):
             for storage in storages(tensor):
+                known = self._alive.get(storage._cdata)
+                if known is not None and known[1].category == BUCKETS:
+                    continue
                 self._see(storage, tensor, category)
                 life = self._alive[storage._cdata][1]
                 if owner:

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from stdcf.memory import predict_peak
+from stdcf.memory import predict_evaluation, predict_peak
 from suites import plan
 from suites.planning.planner import Planner
+from suites.planning.report import Asked, notes
 from suites.planning.solve import Largest, Solver
 from suites.planning.ways import Way
 
@@ -116,6 +117,42 @@ def test_batchnorm_is_named_only_where_there_is_one(
         _, out, err = call(plan, "--model", f"{name}.py:build", *options)
         assert err == ""
         assert ("BatchNorm" in out) is named, out
+
+
+def test_ranks_share_the_batch(call: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(LAYER_NORM)
+    options = ("--model", "net.py:build", "--clip", "4x16x16", "--batch", "8", "--device", "cpu")
+    code, out, err = call(plan, *options, "--cap", "8MiB", "--ranks", "2", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    plain = found["ways"][found["take"]]
+    names: dict[str, Any] = {}
+    exec(LAYER_NORM, names)
+    build = partial(names["build"], num_classes=400)
+    shape = (4, 3, 4, 16, 16)
+    assert plain["peak_bytes"] == predict_peak(build, shape, device="cpu", ranks=2).peak_bytes
+    test = predict_evaluation(build, shape, device="cpu")
+    assert found["testing_needs_bytes"] == test.peak_bytes < plain["peak_bytes"]
+    assert "--executor slurm --ranks 2" in found["command"]
+
+
+def test_a_test_that_needs_more_than_training_is_named() -> None:
+    way = cast(
+        Way,
+        SimpleNamespace(
+            fits=lambda cap: True, savers=(), schedule=SimpleNamespace(name="full"), needs_bytes=MIB
+        ),
+    )
+    asked = Asked(
+        *("2MiB", 2 * MIB, "net", "regular", (8, 3, 4, 16, 16), "adam", "cpu", "kth", None, "", 0),
+        {},
+        {},
+    )
+    assert not any("testing" in line for line in notes(asked, [way], 1, {}, MIB))
+    small, large = (notes(asked, [way], 1, {}, n * MIB)[1] for n in (2, 3))
+    assert small == "  testing needs more than training: 2 MiB for 8 clips of 4×16×16"
+    assert "over the cap" in large
 
 
 @pytest.mark.parametrize(
