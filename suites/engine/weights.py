@@ -29,12 +29,15 @@ FOLDER = "weights"
 def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     """Each spec that starts from weights with the SHA-256 of the file that is there for it.
 
+    One that has a file's already keeps it.
+
     Where there is none it stays as it is: ImageNet's weights are fetched by the run, and a run
     without Kinetics' ends with an error that says where they are looked for.
     """
     bound = []
     for spec in specs:
-        file = next(_candidates(spec, results), None) if spec.starts_from else None
+        is_open = spec.starts_from is not None and ":" not in spec.starts_from
+        file = next(_candidates(spec, results), None) if is_open else None
         if file is not None:
             spec = spec.changed(starts_from=f"{spec.starts_from}:{_sha256(file)}")
         bound.append(spec)

@@ -147,6 +147,7 @@ def test_tins_own_start_on_kinetics_is_tsms_network(tmp_path):
     with pytest.raises(UserError, match="no kinetics400-tsm_r50 weights for tsm_r50: run kine"):
         weights.start(tin, spec, tmp_path / "nowhere", 3)
     (bound_spec,) = weights.bind([spec], tmp_path)
+    assert weights.bind([bound_spec], tmp_path) == [bound_spec]
     offsets = tin.get_parameter("backbone.net.layer1.0.conv1.mixer.offset_net.fc1.weight").clone()
     assert weights.start(tin, bound_spec, tmp_path, 3) == "weights/tsm_r50.pt"
     for name, value in tsm.state_dict().items():

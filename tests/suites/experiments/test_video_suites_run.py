@@ -81,10 +81,11 @@ def run(suite: Suite, root: Path, results: Path) -> tuple[dict[str, dict[str, An
     """Each run as a worker would do it, in this process."""
     request = make_request(suite, "quick", None, epochs=1)
     session = Session(suite, request, root / request.dataset, results)
-    rows = {}
+    rows, trained = {}, []
     for spec in session.specs:
         # Some start from a run that has just ended.
         (spec,) = suite.bind([spec], results) if suite.bind else (spec,)
+        trained.append(spec)
         folder = RunFolder.create(session.results, spec)
         row = execute.train(Run(folder, data_root=session.data_root, num_workers=0))
         folder.write_result(header(spec, "cpu") | row)
@@ -92,6 +93,7 @@ def run(suite: Suite, root: Path, results: Path) -> tuple[dict[str, dict[str, An
         for stage in spec.stages:
             state = load_checkpoint(folder.path / f"stage-{stage.name}.pt")
             assert all(value.isfinite().all() for value in state.values())
+    session.specs = trained
     return rows, session
 
 
