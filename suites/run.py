@@ -113,6 +113,10 @@ def main(
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long; the same command goes on.")
     ] = None,
+    budget_gpu_hours: Annotated[
+        float | None,
+        typer.Option(help="Only the trainings that fit, by what they decide; see --dry-run."),
+    ] = None,
 ) -> int:
     """Run what is missing of a suite, then print its table beside the published one."""
     from suites.engine.registry import all_suites, get_suite
@@ -178,7 +182,10 @@ def main(
         results,
         config=config_text(context),
         prepare=not dry_run,
+        gpu=None if partition is None else partition.gpu_type,
     )
+    if budget_gpu_hours is not None:
+        session.keep_within(budget_gpu_hours)
     if partition is not None:
         if dry_run:
             from suites.cluster.dry_run import print_cluster_plan

@@ -250,6 +250,7 @@ class Predictor:
             host_bytes=tracker.host_bytes,
             macs=tracker.macs,
             lives=Timeline(lives, tracker.moments, tracker.peak_time),
+            moved_bytes=tracker.moved_bytes,
         )
         if libraries is not None:
             requests = Requests(lives)

@@ -73,6 +73,7 @@ class MemoryReport:
         host_bytes: kept on the host meanwhile; in no other number.
         macs: multiply-accumulates of the whole step, what is computed again included.
         lives: of every tensor; `timeline`, `save_timeline` and `save_snapshot` show them.
+        moved_bytes: arguments and results of the operators that multiply nothing.
     """
 
     peak_bytes: int
@@ -88,6 +89,7 @@ class MemoryReport:
     context_bytes: int | None = None
     host_bytes: int = 0
     macs: int | None = None
+    moved_bytes: int | None = None
     smallest_cap_bytes: int | None = None
     flushes: int | None = None
     lives: Timeline | None = field(default=None, compare=False, repr=False)

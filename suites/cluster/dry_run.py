@@ -1,6 +1,6 @@
 """What a suite would send to a cluster, and what it would cost: ``--dry-run --executor slurm``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +9,12 @@ from slurm.profile import ClusterProfile
 from stdcf.errors import UserError
 from suites.cluster.code_version import code_version
 from suites.cluster.record import ARRAYS
-from suites.cluster.run import requests_for
+from suites.cluster.run import estimates_for, requests_for
 from suites.cluster.submit import MANY_JOBS, Request
-from suites.engine.estimates import ClipFacts, Estimates
+from suites.engine.clip_facts import ClipFacts
+from suites.engine.dry_run import READ_OFF, TRIED, planned
+from suites.engine.estimates import Estimates
 from suites.engine.spec import RunSpec
-from suites.engine.store import folder as store
 from suites.reporting.cells import MIB
 from suites.tables.table import Table
 
@@ -26,13 +27,15 @@ _ARRAY_LIMIT = 1001
 
 def print_cluster_plan(session: "Session", profile: ClusterProfile, parallel: int | None) -> None:
     """Prints runs, jobs, memory, cost and one script; writes nothing, and sends nothing."""
-    specs = [spec for spec in session.specs if not _is_done(session.results, spec)]
-    if not specs:
+    runs = [one for one in planned(session.specs, session.results) if not one.is_done]
+    if not runs:
         session.console.print(f"all {len(session.specs)} runs are done; nothing to send")
         return
-    requests = requests_for(session, profile, specs, [None] * len(specs), parallel)
-    estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)
-    _plan_table(session, profile, specs, requests, estimates).print()
+    specs = [one.spec for one in runs if one.how != READ_OFF]
+    trying = {one.spec.folder_name for one in runs if one.how == TRIED}
+    requests = requests_for(session, profile, specs, [None] * len(specs), parallel, trying)
+    estimates = estimates_for(session, profile)
+    _plan_table(session, profile, specs, requests, estimates, trying).print()
     folder = session.results / ARRAYS
     launcher = SlurmLauncher(folder, profile, Path.cwd(), folder / "code" / code_version())
     submission = Submission(launcher.folder / f"stdcf-{session.suite.name}-0000000000")
@@ -50,6 +53,7 @@ def _plan_table(
     specs: Sequence[RunSpec],
     requests: Sequence[Request],
     estimates: Estimates,
+    trying: Collection[str],
 ) -> Table:
     kinds: dict[tuple[str, ...], list[int]] = {}
     for index, spec in enumerate(specs):
@@ -59,12 +63,13 @@ def _plan_table(
     for (model, layer, mode, needs), members in kinds.items():
         spec = specs[members[0]]
         facts = session.facts(spec)
-        hours = _hours(spec, facts, estimates)
+        tries = spec.folder_name in trying
+        hours = None if tries else _hours(spec, facts, estimates)
         total_hours += spec.ranks * (hours or 0.0) * len(members)
         assumed = assumed or (facts is not None and facts.assumed)
         body.append(
             [
-                " ".join(word for word in (model, layer, mode) if word),
+                " ".join(word for word in (model, layer, mode, "(tries its cap)" * tries) if word),
                 str(len(members)),
                 *_memory(spec, facts, estimates, profile),
                 "–" if hours is None else f"{hours:.2f}",
@@ -82,12 +87,14 @@ def _plan_table(
         "hours: of one run, without margin; "
         + (
             "from earlier results"
-            if all(estimates.is_measured(spec) for spec in specs)
+            if all(_is_measured(spec, session.facts(spec), estimates) for spec in specs)
             else "from an assumed speed, which --cluster-option teraflops=N sets, where no earlier "
             "result tells"
         ),
         f"a job's minutes are {profile.margin:g} times that, and its start, rounded up",
     ]
+    if len(specs) < len(session.specs):
+        notes.append(f"{len(session.specs) - len(specs)} are done, or read off the others")
     if assumed:
         notes.append("the data is not opened here: clips are counted as in the whole set")
     if len(specs) > MANY_JOBS:
@@ -114,6 +121,10 @@ def _memory(
     return [f"{peak / MIB:.0f}", gpu]
 
 
+def _is_measured(spec: RunSpec, facts: ClipFacts | None, estimates: Estimates) -> bool:
+    return facts is None or not spec.is_training or estimates.is_measured(spec, facts)
+
+
 def _hours(spec: RunSpec, facts: ClipFacts | None, estimates: Estimates) -> float | None:
     seconds = None if facts is None else estimates.seconds(spec, facts)
     return None if seconds is None else seconds / 3600
@@ -128,9 +139,3 @@ def _array_limit(profile: ClusterProfile) -> int:
         return largest_array() or _ARRAY_LIMIT
     except UserError:
         return _ARRAY_LIMIT
-
-
-def _is_done(results: Path, spec: RunSpec) -> bool:
-    from suites.engine.dry_run import state
-
-    return state(results, spec) == "done"

@@ -5,7 +5,8 @@ import math
 from slurm.profile import ClusterProfile
 from slurm.resources import Resources
 from stdcf.errors import UserError
-from suites.engine.estimates import ClipFacts, Estimates
+from suites.engine.clip_facts import ClipFacts
+from suites.engine.estimates import Estimates
 from suites.engine.spec import RunSpec
 
 # Python, torch and the data set's lists; on CUDA its libraries too.
@@ -20,6 +21,8 @@ _SHORTEST_MINUTES = 15
 # Times are rounded up to few values, so that runs share arrays.
 _STEPS_MINUTES = (15, 30, 60, 120, 240, 480, 720)
 _UNKNOWN_MINUTES = 240
+# Of a run that tries its cap by a few steps.
+_TRYING_MINUTES = 30
 
 
 def resources_for(
@@ -29,12 +32,14 @@ def resources_for(
     estimates: Estimates,
     *,
     more_memory: int = 1,
+    tries_cap: bool = False,
 ) -> Resources:
     """The resources of one run.
 
     Args:
         facts: of the run's clips; None of a run without data.
         more_memory: factor on host memory, for a run that had too little.
+        tries_cap: it only tries its cap (`suites.engine.cap_probe`).
 
     Raises:
         UserError: for more GPUs than nodes have.
@@ -46,6 +51,9 @@ def resources_for(
             "choose another --ranks, or --cluster-option tasks_per_node=N"
         )
     on_gpu = profile.gpus_per_node > 0
+    minutes = _minutes(spec, profile, facts, estimates)
+    if tries_cap and profile.minutes is None:
+        minutes = min(minutes, _TRYING_MINUTES)
     if on_gpu and per_node > profile.gpus_per_node:
         raise UserError(
             f"{per_node} processes on a node need as many GPUs, and it has "
@@ -57,7 +65,7 @@ def resources_for(
         cpus_per_task=profile.cpus_per_task,
         gpus_per_node=per_node if on_gpu else 0,
         memory_mib=more_memory * per_node * _memory_mib(spec, profile, facts, estimates),
-        minutes=min(_minutes(spec, profile, facts, estimates), profile.max_minutes),
+        minutes=min(minutes, profile.max_minutes),
     )
 
 

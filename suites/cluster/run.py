@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from suites.engine.store import folder as store
 from suites.engine.store.folder import RunFolder
 
 if TYPE_CHECKING:
+    from suites.engine.estimates import Estimates
     from suites.engine.session import Session
     from suites.engine.spec import RunSpec
 
@@ -141,7 +142,8 @@ def _send_missing(
         return Sent([], [])
     session.keep_config(folder for folder, *_ in missing)
     _, specs, rows = zip(*missing, strict=True)
-    requests = requests_for(session, profile, specs, rows, parallel)
+    trying = {spec.folder_name for folder, spec, _ in missing if to_try(folder)}
+    requests = requests_for(session, profile, specs, rows, parallel, trying)
 
     def show(job_id: str, count: int, needs: Resources) -> None:
         session.console.print(f"job {job_id}: {count} runs, each {needs}", markup=False)
@@ -156,16 +158,17 @@ def requests_for(
     specs: Sequence["RunSpec"],
     rows: Sequence[dict[str, Any] | None],
     parallel: int | None = None,
+    trying: Collection[str] = (),
 ) -> list[Request]:
     """What each run asks of the cluster.
 
     Args:
         rows: of the runs' earlier submissions, if there were any.
+        trying: folders of those that only try their cap.
     """
     from suites.cluster.resources import expected_time_limits, resources_for
-    from suites.engine.estimates import Estimates
 
-    estimates = Estimates(store.rows(session.results, session.suite.name), profile.teraflops)
+    estimates = estimates_for(session, profile)
     requests = []
     for spec, row in zip(specs, rows, strict=True):
         facts = session.facts(spec)
@@ -175,7 +178,12 @@ def requests_for(
                 suite=session.suite.name,
                 profile=profile,
                 resources=resources_for(
-                    spec, profile, facts, estimates, more_memory=MORE_MEMORY if short else 1
+                    spec,
+                    profile,
+                    facts,
+                    estimates,
+                    more_memory=MORE_MEMORY if short else 1,
+                    tries_cap=spec.folder_name in trying,
                 ),
                 data_root=session.data_root,
                 parallel=parallel,
@@ -183,6 +191,19 @@ def requests_for(
             )
         )
     return requests
+
+
+def estimates_for(session: "Session", profile: ClusterProfile) -> "Estimates":
+    """By rows of the partition's GPU where its name is given, of a CPU by all that there are.
+
+    A speed that the profile gives is taken before other devices' rows.
+    """
+    from suites.engine.estimates import Estimates
+
+    rows = store.rows(session.results)
+    if profile.teraflops is not None and profile.gpu_type is None:
+        rows = [row for row in rows if not row["shipped"]]
+    return Estimates(rows, profile.teraflops, profile.gpu_type if profile.gpus_per_node else None)
 
 
 def _wait(session: "Session", folders: Sequence[RunFolder]) -> None:

@@ -20,7 +20,8 @@ from suites.engine.suite import Request, Suite
 from suites.engine.weights import check_reachable, waits
 
 if TYPE_CHECKING:
-    from suites.engine.estimates import ClipFacts
+    from suites.engine.clip_facts import ClipFacts
+    from suites.engine.dry_run import Hours
 
 UNKNOWN_MANIFEST = "unknown"
 # In a run's folder: the options of the command that did it, for another --config.
@@ -70,6 +71,7 @@ class Session:
         results: default results/local.
         config: the command's options as TOML, kept beside each run that it does.
         prepare: open the data, generating or decoding what is missing; a plan needs none.
+        gpu: the name of a cluster's, for estimates.
 
     Raises:
         UserError: if the data is not there or does not fit the request.
@@ -84,6 +86,7 @@ class Session:
         *,
         config: str = "",
         prepare: bool = True,
+        gpu: str | None = None,
     ) -> None:
         self.suite = suite
         self.request = request
@@ -92,6 +95,7 @@ class Session:
         self.data_root = None if data_root is None else str(data_root.expanduser().resolve())
         self.console = Console(highlight=False, width=None if Console().is_terminal else 200)
         self._facts: dict[str, ClipFacts] = {}
+        self.has_budget, self.gpu = False, gpu
         store.check_writable(self.results)
         # Before the data, whose decoding may take minutes.
         self.specs = suite.specs(request, UNKNOWN_MANIFEST)
@@ -124,7 +128,7 @@ class Session:
     def _prepare(self, options: Mapping[str, Any]) -> tuple[str, list[str]]:
         """The data set's manifest and notes with these options, made or decoded where missing."""
         from suites.engine.catalog import load_dataset
-        from suites.engine.estimates import facts_of
+        from suites.engine.clip_facts import facts_of
 
         on_terminal = self.console.is_terminal
         with Progress(console=self.console, transient=True, disable=not on_terminal) as progress:
@@ -145,7 +149,7 @@ class Session:
 
     def facts(self, spec: RunSpec) -> "ClipFacts | None":
         """What its clips make a run cost; assumed where they are not open, None without any."""
-        from suites.engine.estimates import assumed_facts
+        from suites.engine.clip_facts import assumed_facts
 
         if spec.dataset == NO_DATA:
             return None
@@ -226,11 +230,43 @@ class Session:
 
     def print_plan(self) -> None:
         """What would run, and how much computation each run is."""
-        from suites.engine.dry_run import plan_table
+        from suites.engine.dry_run import plan_table, planned, trainings_table
 
         plan_table(self.suite, self.specs, self.results).print()
         for table in self.suite.plan(self.specs) if self.suite.plan else ():
             table.print()
+        if self.suite.in_gpu_hours or self.has_budget:
+            runs = planned(self.specs, self.results)
+            trainings_table(self.suite, runs, self.hours()).print()
+
+    def hours(self) -> "Hours":
+        """Estimates by the cluster's GPU or this machine's, or by that of earlier rows."""
+        from suites.engine.dry_run import Hours
+        from suites.engine.estimates import Estimates
+
+        name = self.gpu
+        if name is None and self.request.on_gpu:
+            import torch
+
+            if torch.cuda.is_available():
+                name = torch.cuda.get_device_name(self.request.device)
+        return Hours(Estimates(store.rows(self.results), device=name), self.facts)
+
+    def keep_within(self, gpu_hours: float) -> None:
+        """Leaves those runs whose trainings fit into so many hours, by what they decide.
+
+        Raises:
+            UserError: if none fits.
+        """
+        from suites.engine.budget import within
+
+        bought = within(gpu_hours, self.suite, self.specs, self.results, self.hours())
+        self.console.print(
+            f"{gpu_hours:g} GPU-hours: {bought.trainings} of {bought.of_trainings} trainings, "
+            f"about {bought.gpu_hours:,.0f} GPU-hours, and with them {len(bought.specs)} of "
+            f"{len(self.specs)} runs"
+        )
+        self.specs, self.has_budget = bought.specs, True
 
     def print_tables(self) -> bool:
         """Prints the tables; whether every row of the request is there and ok."""

@@ -121,6 +121,8 @@ class Suite:
         tables: from the rows of one setting; rows may be missing.
         figures: draws into a folder from the rows of one setting; returns what it wrote.
         plan: what `--dry-run` prints beside the list of runs, without data.
+        in_gpu_hours: `--dry-run` says what is trained, and how many hours of a GPU that takes.
+        rank: orders trainings by what they decide, for a budget; None: as `specs` does.
         bind: completes the runs with what lies in the results folder (weights to start from).
         workers: runs at a time; None leaves it to the machine.
         options: names of options of its own, for --option.
@@ -143,6 +145,8 @@ class Suite:
     tables: Callable[[Sequence[Row]], list[Table]]
     figures: Callable[[Sequence[Row], Path], list[Path]]
     plan: Callable[[Sequence[RunSpec]], list[Table]] | None = None
+    in_gpu_hours: bool = False
+    rank: Callable[[RunSpec], Any] | None = None
     bind: Callable[[Sequence[RunSpec], Path], list[RunSpec]] | None = None
     workers: int | None = None
     options: Sequence[str] = ()

@@ -83,6 +83,7 @@ class LifeTracker(TorchDispatchMode):
         place: where the step stands.
         time: how many operators have run.
         macs: multiply-accumulates of all operators that torch's table of FLOP formulas knows.
+        moved_bytes: of the arguments and results of all others.
         host_bytes: the most bytes that were kept on the host at once; in no other number.
         backdated_bytes: what was found to have been there from the start when it was seen.
     """
@@ -102,7 +103,7 @@ class LifeTracker(TorchDispatchMode):
         self.lives: list[Life] = []
         self.moments = [Moment("forward", "start", "")]
         self.place = Place(model, optimizer, around_optimizer=self._mark_results)
-        self.time = self.macs = 0
+        self.time = self.macs = self.moved_bytes = 0
         self.current_bytes = self.host_bytes = self.backdated_bytes = 0
         self._model, self._optimizer, self._batch = model, optimizer, tuple(batch)
         self._cap_bytes, self._host_apart, self._on_operator = cap_bytes, host_apart, on_operator
@@ -221,13 +222,16 @@ class LifeTracker(TorchDispatchMode):
         out = func(*args, **kwargs)
         operator = f"{func.namespace}.{func._opname}"
         self._passed(operator)
+        taken = list(storages((args, kwargs)))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.macs += formula(*args, **kwargs, out_val=out) // 2
+        else:
+            self.moved_bytes += sum(moved.nbytes() for moved in (*taken, *storages(out)))
         if self._on_operator is not None:
             self._on_operator(func, (args, kwargs), out, before_bytes)
         given = set()
-        for storage in storages((args, kwargs)):
+        for storage in taken:
             given.add(storage._cdata)
             self._resized(storage)
         for tensor in tensors(out):

@@ -71,6 +71,17 @@ class Point:
         """The cap in bytes."""
         return None if self.cap_gib is None else round(self.cap_gib * GIB)
 
+    @property
+    def departures(self) -> int:
+        """How many axes differ from the paper's rows: layer, reduction, dilation, memory."""
+        is_papers = (
+            (self.layer, self.atoms) == NETWORKS[0],
+            self.iterations is None or (self.beta, self.gamma) == REDUCTIONS[0],
+            self.dilated,
+            self.cap_gib is None,
+        )
+        return is_papers.count(False)
+
     def stages(self, epochs: int, later_epochs: int) -> tuple[Stage, ...]:
         """Table 3's schedule with this reduction and number of iterations."""
         if self.iterations is None:
@@ -89,3 +100,8 @@ def points() -> Iterator[Point]:
         yield Point(layer, atoms, cap_gib=cap_gib)
         for iterations, (beta, gamma), dilated in product(ITERATIONS, REDUCTIONS, (True, False)):
             yield Point(layer, atoms, iterations, beta, gamma, dilated, cap_gib)
+
+
+def points_by_mode() -> dict[tuple[str, str], Point]:
+    """Layer and mode of a run -> its cell."""
+    return {(point.layer, point.mode): point for point in points()}

@@ -133,5 +133,5 @@ def test_completion_knows_the_commands_and_their_options() -> None:
         return set(subprocess.run(command, env=env, capture_output=True, text=True).stdout.split())
 
     assert {"report", "results"} <= complete("stdcf re")
-    assert complete("stdcf run --budget") == {"--budget-minutes"}
+    assert complete("stdcf run --budget-m") == {"--budget-minutes"}
     assert complete("stdcf results imp") == {"import"}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import full_size, itsl
+from suites import run
 from suites.engine import runner, worker
 from suites.engine.sources import find_sources, prepare
 from suites.engine.store.folder import RunFolder
@@ -95,3 +96,23 @@ def test_the_longest_serves_all_and_comes_as_early_as_the_first(tmp_path: Path) 
     RunFolder(tmp_path / runs[2].folder_name).write_result(row)
     folders = [RunFolder(tmp_path / one.folder_name) for one in runs]
     assert set(prepare(folders, runs, tmp_path).values()) == {tmp_path / runs[4].folder_name}
+
+
+def test_a_dry_run_says_what_is_read_off_and_a_budget_what_it_buys(
+    call: Any, tmp_path: Path
+) -> None:
+    options = ["itsl_ablation", "--dry-run", "--seeds", 1, "--results", tmp_path]
+    code, out, err = call(run, *options)
+    assert (code, err) == (0, "")
+    assert "16 of 16 runs to do" in out
+    assert "12 of them are trained; 0 try their cap by real steps, and 4 are read off others" in out
+    assert out.count("read off e5") == 4
+    code, out, err = call(run, *options, "--budget-gpu-hours", 1e6)
+    assert (code, err) == (0, "")
+    assert "1e+06 GPU-hours: 12 of 12 trainings" in out
+    assert "itsl_ablation: 16 points, 12 trainings" in out
+    assert "NVIDIA H200" in out
+    code, _, err = call(run, *options, "--budget-gpu-hours", 1e-9)
+    assert code == 2
+    assert "is less than the shortest training" in err
+    assert list(tmp_path.iterdir()) == []

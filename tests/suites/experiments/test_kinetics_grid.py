@@ -1,16 +1,22 @@
-"""The ablation's axes, and its estimates against formulas of their own."""
+"""The ablation's axes, what of it is trained, and what a budget buys."""
 
+from collections import Counter
 from itertools import product
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from stdcf.stages.stage import full_size, itsl
+from stdcf.errors import UserError
+from suites.engine.budget import within
+from suites.engine.clip_facts import ClipFacts
+from suites.engine.dry_run import READ_OFF, TRAINED, TRIED, Hours, planned, trainings_table
+from suites.engine.estimates import BASES, Estimates
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
-from suites.experiments.kinetics_grid.gpu_hours import gpu_hours
 from suites.experiments.kinetics_grid.points import GIB, points
-from suites.experiments.kinetics_grid.suite import specs
-from suites.experiments.kinetics_grid.tables import CLIP, TEST_CLIP, Predictor, plan, tables
+from suites.experiments.kinetics_grid.suite import SUITE, rank, specs
+from suites.experiments.kinetics_grid.tables import tables
 
 PAPER = Request(profile="paper", dataset="kinetics400")
 MANIFEST = "ab" * 32
@@ -66,29 +72,6 @@ def test_a_cap_of_ones_own_takes_the_place_of_the_grids():
     assert len(runs) == 5 * 19
 
 
-def test_gpu_hours_by_hand():
-    """One epoch at full size, 10 GMAC a training and 15 a test clip."""
-
-    def macs(clip: tuple[int, ...]) -> int:
-        return 15_000_000_000 if clip[-1] == 256 else 10_000_000_000
-
-    hours = gpu_hours(full_size(epochs=1, lr=0.1), macs, CLIP, TEST_CLIP)
-    operations = 2 * (3 * 240_000 * 10e9 + 19_000 * 30 * 15e9)
-    assert hours == pytest.approx(operations / (0.25 * 156e12) / 3600)
-
-
-def test_stages_count_by_their_own_clips():
-    """An ideal network's cost is its clip's pixels; ITSL's are 1/4 and 1/2 of full size's."""
-
-    def pixels(clip: tuple[int, ...]) -> int:
-        _, frames, height, width = clip
-        return frames * height * width * 1000
-
-    full = gpu_hours(full_size(epochs=1, lr=0.1), pixels, CLIP, (3, 0, 1, 1))
-    both = gpu_hours(itsl(1, epochs=1, lr=0.1), pixels, CLIP, (3, 0, 1, 1))
-    assert both == pytest.approx(0.75 * full)
-
-
 def small(mode: str) -> RunSpec:
     request = Request(profile="paper", dataset="kinetics400", seeds=1)
     spec = next(s for s in specs(request, MANIFEST) if (s.layer, s.mode) == ("regular", mode))
@@ -113,24 +96,76 @@ def test_dilation_changes_no_peak():
     assert peaks[0] == peaks[1]
 
 
-def test_the_plan_says_what_fits_and_what_each_point_takes(monkeypatch):
-    asked = []
+def test_what_is_trained_and_what_is_read_off(tmp_path):
+    runs = planned(specs(PAPER, MANIFEST), tmp_path)
+    counts = Counter(one.how for one in runs)
+    assert counts == {TRAINED: 105, TRIED: 105, READ_OFF: 360}
+    for one in runs:
+        trained, asked = one.training, one.spec
+        assert trained.cap_bytes is None
+        assert trained.stages[: len(asked.stages)] == asked.stages
+        assert (trained.seed, trained.layer_options) == (asked.seed, asked.layer_options)
+        assert ("_e3_" in trained.mode) or trained.mode.endswith("full")
+    # With a cap of one's own nothing is there without it.
+    request = Request(profile="quick", dataset="kinetics400", cap_bytes=8 * GIB)
+    assert Counter(one.how for one in planned(specs(request, MANIFEST), tmp_path)) == {
+        TRAINED: 35,
+        READ_OFF: 60,
+    }
 
-    def peak_bytes(self: Predictor, spec: RunSpec) -> int:
-        asked.append(spec.mode)
-        return (30 if "full" in spec.mode else 20) * GIB
 
-    monkeypatch.setattr(Predictor, "peak_bytes", peak_bytes)
-    monkeypatch.setattr(Predictor, "hours", lambda self, spec: 10.0)
-    runs = specs(Request(profile="paper", dataset="kinetics400", seeds=2), MANIFEST)
-    (table,) = plan(runs)
-    assert len(table.rows) == 190
-    assert len(asked) == 380
-    by_fit = {row[-2] for row in table.rows if row[2] == "full size" and row[6] == "24"}
-    assert by_fit == {"no"}
-    # 5 networks at full size do not fit under the cap, in 2 seeds each.
-    assert f"{10 * (380 - 10):,} GPU-hours (ESTIMATE)" in table.title
-    assert any("ESTIMATE" in note and "156 TFLOP/s" in note for note in table.notes)
+def test_a_budget_takes_the_papers_rows_first(tmp_path):
+    runs = specs(PAPER, MANIFEST)
+    hours = cast(Hours, SimpleNamespace(of=lambda one: 10.0 * (one.how == TRAINED)))
+    bought = within(60.0, SUITE, runs, tmp_path, hours)
+    assert (bought.trainings, bought.of_trainings, bought.gpu_hours) == (6, 105, 60.0)
+    found = bought.specs
+    trained = [one.spec for one in planned(found, tmp_path) if one.how == TRAINED]
+    modes = {"m6n2_full", "m6n2_itsl_e3_b2_g2"}
+    assert {(s.mode, s.seed) for s in trained} == set(product(modes, (0, 1, 2)))
+    # With their caps, and with E=1 and E=2.
+    assert len(found) == 3 * (2 + 6)
+    # Then what differs from them in one thing: layer or atoms, β or γ, dilation.
+    more = within(10.0 * 39, SUITE, runs, tmp_path, hours).specs
+    assert {rank(s) for s in more if s.cap_bytes is None} == {0, 1}
+    assert len([one for one in planned(more, tmp_path) if one.how == TRAINED]) == 39
+    assert within(1e9, SUITE, runs, tmp_path, hours).specs == runs
+    # A long one that does not fit any more is passed over.
+    uneven = cast(Hours, SimpleNamespace(of=lambda one: 99.0 if "full" in one.spec.mode else 5.0))
+    assert {s.mode for s in within(95.0, SUITE, runs, tmp_path, uneven).specs} & modes == {
+        "m6n2_itsl_e3_b2_g2"
+    }
+    with pytest.raises(UserError, match="less than the shortest training, about 10"):
+        within(9.0, SUITE, runs, tmp_path, hours)
+
+
+def test_the_dry_run_says_hours_of_each_and_in_all(tmp_path):
+    runs = planned(specs(Request("paper", "kinetics400", seeds=1), MANIFEST), tmp_path)
+    facts = ClipFacts((3, 8, 224, 224), 400, 240_000, 0.0)
+
+    class Known:
+        """What costs seconds a network to predict."""
+
+        seconds = staticmethod(lambda spec, _: 3600.0 * len(spec.stages))
+        peak_bytes = staticmethod(lambda spec, *_: (30 if "full" in spec.mode else 20) * GIB)
+        basis = staticmethod(lambda *_: BASES[4])
+        device = staticmethod(lambda _: "NVIDIA H200")
+        errors = staticmethod(lambda _: {BASES[4]: [0.5, 0.9, 1.25]})
+
+    table = trainings_table(SUITE, runs, Hours(cast(Estimates, Known), lambda _: facts))
+    trained = 5 * (1 + 6 * 6)
+    # A start and some steps for each cap; Known takes an hour for these.
+    tried = 35 * (1 + 180 / 3600)
+    assert "190 points, 35 trainings" in table.title
+    assert f"about {trained + tried:,.0f} GPU-hours (ESTIMATE)" in table.title
+    assert table.rows[0][1:] == ["m6n2_full", "1", "2", "30.00", "24 GiB no", "1.0", "1.0"]
+    assert table.rows[1][1:] == [
+        *("m6n2_itsl_e3_b2_g2", "1", "6", "20.00", "24 GiB yes", "6.0", "6.0"),
+    ]
+    assert f"35 trainings, {trained:,.0f} GPU-hours; 35 caps tried" in table.notes[0]
+    (error,) = [note for note in table.notes if "median" in note]
+    assert "3 rows of it would have been estimated at 0.90 times" in error
+    assert "0.50 at worst" in error
 
 
 def test_the_table_shows_what_has_run():
