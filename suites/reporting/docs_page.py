@@ -27,8 +27,15 @@ edit it. `python -m suites.report` prints the same tables with your own runs bes
 """
 
 
+# In another page: a suite's table by its title's beginning.
+_SHOWN = re.compile(r"(<!-- table of (\w+): (.+?) -->\n).*?(<!-- end of the table -->)", re.DOTALL)
+
+
 def write_docs(path: Path) -> Path:
     """Writes the Markdown, and its figures into figures/ beside it; returns the path.
+
+    Pages beside it get the tables that they show between "<!-- table of SUITE: TITLE -->" and
+    "<!-- end of the table -->".
 
     Raises:
         UserError: if it cannot be written, or nothing is shipped.
@@ -39,6 +46,8 @@ def write_docs(path: Path) -> Path:
     draw_settings(settings, target.parent / "figures", formats=("svg",), keep=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, _content(target, settings))
+    for page, text in _pages(target, settings):
+        write_atomically(page, text)
     return target
 
 
@@ -50,16 +59,40 @@ def is_current(path: Path) -> str | None:
         written = target.read_text(encoding="utf-8")
     except OSError:
         return f"{path} is not there; {remedy}"
-    wanted = _content(target, _settings())
-    lines = zip_longest(wanted.splitlines(), written.splitlines())
-    for number, (line, other) in enumerate(lines, 1):
-        if line != other:
-            shown = other if line is None else line
-            return f"{path} is out of date at line {number}: {shown!r:.120}; {remedy}"
+    settings = _settings()
+    wanted = _content(target, settings)
+    pages = [(target, wanted), *_pages(target, settings)]
+    for page, text in pages:
+        other = written if page == target else page.read_text(encoding="utf-8")
+        lines = zip_longest(text.splitlines(), other.splitlines())
+        for number, (line, found) in enumerate(lines, 1):
+            if line != found:
+                shown = found if line is None else line
+                name = path if page == target else page
+                return f"{name} is out of date at line {number}: {shown!r:.120}; {remedy}"
     for figure in re.findall(r"^!\[.*\((.*)\)$", wanted, re.MULTILINE):
         if not (target.parent / figure).is_file():
             return f"{path} shows {figure}, which is not there; {remedy}"
     return None
+
+
+def _pages(target: Path, settings: Sequence[Setting]) -> Iterator[tuple[Path, str]]:
+    """The other pages that show tables, with these as they should be."""
+
+    def shown(found: re.Match[str]) -> str:
+        head, suite, title, end = found.groups()
+        for setting in settings:
+            if setting.suite == suite:
+                (of,) = suites_to_show(suite)
+                for table in setting_tables(of, setting.name, setting.rows):
+                    if table.title.startswith(title):
+                        return f"{head}\n{table.to_markdown()}\n{end}"
+        raise UserError(f"a page shows a table {title!r} of {suite}, which has none")
+
+    for page in sorted(target.parent.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if page != target and _SHOWN.search(text):
+            yield page, _SHOWN.sub(shown, text)
 
 
 def _settings() -> list[Setting]:

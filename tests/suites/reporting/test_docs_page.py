@@ -1,6 +1,7 @@
 """docs/results.md is what the report makes of the shipped runs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,12 @@ def test_nothing_shipped_is_said(call: Any, tmp_path: Path, monkeypatch: Any) ->
     code, _, err = call(report, "--docs", tmp_path / "results.md")
     assert code == 2
     assert "no runs are shipped" in err
+
+
+def test_the_gpus_page_shows_every_step() -> None:
+    """Filled by `write_docs`; `is_current` above compares it."""
+    text = (paths.REPOSITORY / "docs" / "gpu.md").read_text()
+    every = text[text.index("## Every step") : text.index("## Taking them")]
+    steps = [line for line in every.splitlines() if re.match(r"\| \S+ .*(float32|bfloat16)", line)]
+    assert len(steps) == 207
+    assert "| all | all steps | 207 |" in text
