@@ -47,7 +47,8 @@ def main(
         int | None, typer.Option(help="Epochs a stage; milestones scale with it.")
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(help="How many folds, where one person is left out in turn.")
+        int | None,
+        typer.Option(help="How many folds: persons left out in turn, or official splits."),
     ] = None,
     cap: Annotated[
         str | None, typer.Option(help="Limit on a training step's peak memory, as 4GiB.")

@@ -166,7 +166,10 @@ class RunSpec(Frozen):
 
     @property
     def fold(self) -> str | None:
-        """The fold that it is tested on, such as "fold-eli"; None of an ordinary split."""
+        """The fold that it is tested on, "fold-eli" or "split2"; None of an ordinary split."""
+        split = self.dataset_options.get("split")
+        if isinstance(split, int):
+            return f"split{split}"
         persons = self.dataset_options.get("test_persons")
         return persons if isinstance(persons, str) and persons.startswith("fold-") else None
 
@@ -213,7 +216,8 @@ class RunSpec(Frozen):
         """Where the run lies under a results folder; but for the id unique within a suite."""
         words = [self.layer or self.model, self.mode, f"s{self.seed}", self.run_id]
         # Where the setting says it, it is the user's own choice for all runs.
-        if self.fold is not None and f"test_persons={self.fold}" not in self.overrides:
+        own = {f"test_persons={self.fold}", f"split={self.dataset_options.get('split')}"}
+        if self.fold is not None and not own & {*self.overrides}:
             words.insert(2, self.fold)
         name = "-".join(re.sub(r"[^\w.=,+-]", "_", word) for word in words if word)
         return f"{self.suite}/{self.setting}/{name}"

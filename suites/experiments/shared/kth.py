@@ -53,8 +53,11 @@ PROFILES = {
 }
 
 
+# Of three official splits each, over which their papers average.
+SPLIT_SETS = ("jhmdb", "ucf101", "hmdb51")
+SPLITS = (1, 2, 3)
 DATASETS = (
-    *("synthetic_actions", "kth", "weizmann", "jhmdb", "ucf101", "hmdb51"),
+    *("synthetic_actions", "kth", "weizmann", *SPLIT_SETS),
     *("video_folder", "video_list"),
 )
 
@@ -117,15 +120,20 @@ def spec(suite: str, request: Request, manifest: str, layer: str, **own: Any) ->
 
 
 def folds(request: Request) -> tuple[str | None, ...]:
-    """The persons to leave out in turn; (None,) for the data set's own split.
+    """The persons to leave out, or the official splits; (None,) for the data set's own split.
 
     Raises:
         UserError: if folds are asked for that there are not.
     """
     asked = request.folds
+    if request.dataset in SPLIT_SETS:
+        return _splits(request)
     if request.dataset != "weizmann":
         if asked is not None:
-            raise UserError(f"--folds is for weizmann's persons; {request.dataset} has a split")
+            raise UserError(
+                f"--folds is for weizmann's persons and the splits of {', '.join(SPLIT_SETS)}; "
+                f"{request.dataset} has a split"
+            )
         return (None,)
     if "test_persons" in request.data_options:
         if asked is not None:
@@ -140,9 +148,22 @@ def folds(request: Request) -> tuple[str | None, ...]:
     return PERSONS[:asked]
 
 
+def _splits(request: Request) -> tuple[str | None, ...]:
+    asked = request.folds
+    if asked is None:
+        return (None,)
+    if "split" in request.data_options:
+        raise UserError("--folds chooses the splits: leave out --data-option split")
+    if asked > len(SPLITS):
+        raise UserError(f"--folds must be at most {len(SPLITS)}, a split each, not {asked}")
+    return tuple(f"split{split}" for split in SPLITS[:asked])
+
+
 def clips(request: Request, person: str | None) -> dict[str, Any]:
-    """The data set's options where this person is left out; None: nobody."""
-    fold = {} if person is None else {"test_persons": f"fold-{person}"}
+    """The data set's options where this person is left out, or of this split; None: nobody."""
+    fold: dict[str, Any] = {} if person is None else {"test_persons": f"fold-{person}"}
+    if person is not None and person.startswith("split"):
+        fold = {"split": int(person.removeprefix("split"))}
     return dataset_options(request) | fold
 
 

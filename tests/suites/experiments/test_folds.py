@@ -95,6 +95,27 @@ def test_each_fold_is_named_in_a_dry_run_and_while_it_runs(tmp_path: Path) -> No
     assert "Tested on" not in plan_table(SUITE, quick, tmp_path).columns
 
 
+@pytest.mark.parametrize("dataset", ["ucf101", "hmdb51", "jhmdb"])
+def test_official_splits_are_folds(dataset: str) -> None:
+    specs = SUITE.specs(Request("quick", dataset, folds=3), "ab" * 32)
+    assert {spec.fold for spec in specs} == {"split1", "split2", "split3"}
+    assert {spec.dataset_options["split"] for spec in specs} == {1, 2, 3}
+    assert len({spec.folder_name for spec in specs}) == len(specs) == 36
+    assert all(f"-{spec.fold}-" in spec.folder_name for spec in specs)
+    assert SUITE.specs(Request("paper", dataset), "ab" * 32)[0].fold is None
+    own = Request("quick", dataset, data_options={"split": 2})
+    assert "split2" not in SUITE.specs(own, "ab" * 32)[0].folder_name
+    for request, words in (
+        (Request("quick", dataset, folds=4), "--folds must be at most 3, a split each"),
+        (
+            Request("quick", dataset, folds=1, data_options={"split": 2}),
+            "leave out --data-option s",
+        ),
+    ):
+        with pytest.raises(UserError, match=words):
+            SUITE.specs(request, "ab" * 32)
+
+
 def test_rates_by_word_and_folds_that_there_are_not() -> None:
     paper = Request("half", "weizmann", folds=1, options={"rates": "paper"})
     assert {s.lr for spec in SUITE.specs(paper, "") for s in spec.stages} == {1e-3}
