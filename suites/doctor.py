@@ -77,6 +77,13 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
         yield True, f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    from stdcf.memory.cuda.cudnn_fallback import Versions
+
+    versions = Versions.read()
+    fine = f"{versions}: half-precision 3D convolutions run by cuDNN"
+    if versions.cudnn is None:
+        fine = f"{versions}: no GPU build"
+    yield not versions.falls_back, "conv3d", versions.warning or fine
     if not torch.cuda.is_available():
         yield True, "cuda", "none: memory is predicted for CUDA and measured on CPU tensors"
     slurm = shutil.which("sbatch")

@@ -59,6 +59,14 @@ def main(
     alloc_conf: Annotated[
         str, typer.Option(help="PYTORCH_CUDA_ALLOC_CONF of the run, as expandable_segments:True.")
     ] = "",
+    torch_version: Annotated[
+        str,
+        typer.Option(help="Of the run, as 2.9.1; default this machine's. With --cudnn-version."),
+    ] = "",
+    cudnn_version: Annotated[
+        str,
+        typer.Option(help="The same, as 9.10; with some, bf16's convolutions do without cuDNN."),
+    ] = "",
     dataset: Annotated[
         str, typer.Option(help="Data set of the command that is printed.")
     ] = "synthetic_actions",
@@ -130,6 +138,7 @@ def main(
     model_options = dict(name_and_value("--model-option", t) for t in model_option or ())
     layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
 
+    from stdcf.memory.cuda.cudnn_fallback import Versions
     from suites.engine.catalog import build_any
     from suites.planning.explain import as_object as explained
     from suites.planning.explain import read_way, save, tables
@@ -137,6 +146,7 @@ def main(
     from suites.planning.report import Asked, as_object, notes, table
     from suites.planning.ways import preference, schedules, selection
 
+    versions = Versions.read(torch_version, cudnn_version)
     planner = Planner(
         lambda: build_any(
             model,
@@ -151,6 +161,7 @@ def main(
         device=device,
         alloc_conf=alloc_conf,
         context_bytes=context_bytes,
+        versions=versions,
         optimizer=optimizer,
         ranks=ranks,
     )
@@ -170,6 +181,7 @@ def main(
         layer_options=layer_options,
         batch_norm=planner.has_batch_norm,
         ranks=ranks,
+        versions_warning=versions.warning if device != "cpu" else "",
     )
     found = schedules(iterations, sizes)
     if solve != "batch":

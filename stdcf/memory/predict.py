@@ -22,6 +22,7 @@ from stdcf.memory.building import build_fake, fake_tensor, quiet
 from stdcf.memory.cuda.allocator_settings import AllocatorSettings
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda.cuda_operators import cuda_operators
+from stdcf.memory.cuda.cudnn_fallback import Versions
 from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
@@ -57,6 +58,8 @@ def predict_peak(
     workspaces: bool = False,
     alloc_conf: str = "",
     ranks: int = 1,
+    torch_version: str = "",
+    cudnn_version: str = "",
 ) -> MemoryReport:
     """Predicts a training step's peak memory by the lives of its tensors, on fake ones.
 
@@ -79,12 +82,16 @@ def predict_peak(
             "expandable_segments:True"; this process's own is not read.
         ranks: above 1 the step is one process's of DistributedDataParallel, whose gradients lie in
             buckets (`stdcf.memory.buckets`); the batch is that of one process.
+        torch_version, cudnn_version: of the run, such as "2.9.1" and "9.10", where it is not this
+            machine's; with some, half-precision 3D convolutions take several times the memory
+            (`stdcf.memory.cuda.cudnn_fallback`).
 
     Raises:
         UserError: for an option that does not exist, or what cannot be predicted: a compiled
             model, a forward pass that reads values, a GPU asked for that is not there.
     """
-    return Predictor(model_fn, device, alloc_conf).peak(
+    versions = Versions.read(torch_version, cudnn_version)
+    return Predictor(model_fn, device, alloc_conf, versions).peak(
         input_shape,
         num_classes=num_classes,
         loss=loss,
@@ -135,14 +142,20 @@ class Predictor:
 
     Args:
         model_fn, device, alloc_conf: see `predict_peak`.
+        versions: of torch and cuDNN in the run; None: this machine's.
 
     Attributes:
         model: on fake tensors.
     """
 
     def __init__(
-        self, model_fn: Callable[[], nn.Module], device: str = "cuda", alloc_conf: str = ""
+        self,
+        model_fn: Callable[[], nn.Module],
+        device: str = "cuda",
+        alloc_conf: str = "",
+        versions: Versions | None = None,
     ) -> None:
+        self._falls_back = (versions or Versions.read()).falls_back
         self._settings = AllocatorSettings.parse(alloc_conf)
         self._device, self._on_cuda = device, device_type(device) == "cuda"
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -164,7 +177,7 @@ class Predictor:
             raise UserError(f"workspaces are learnt on the device; {self._device} is not there")
         step_options = StepOptions(**options, savers=words)
         log = Workspaces() if workspaces else None
-        libraries = CudaLibraries() if self._on_cuda else None
+        libraries = CudaLibraries(self._falls_back) if self._on_cuda else None
         with quiet(), reading_refused(), self._mode, RealOutputs():
             # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
             # size.
@@ -218,7 +231,7 @@ class Predictor:
     ) -> MemoryReport:
         """`predict_evaluation` of one pass; the options are its own."""
         step_options = StepOptions(optimizer=optimizer or "sgd", **options)
-        libraries = CudaLibraries() if self._on_cuda else None
+        libraries = CudaLibraries(self._falls_back) if self._on_cuda else None
         with quiet(), reading_refused(), self._mode, RealOutputs():
             batch = self._batch(step_options, input_shape)
             step = step_options.build(

@@ -100,6 +100,8 @@ def facts(asked: Asked, way: Way, report: MemoryReport) -> list[str]:
         flushes = f" ({report.flushes} flushes a step under the smallest cap)"
         lines.append("on CUDA: " + ", ".join(sizes) + flushes)
     lines.append(f"fits into {asked.cap}: {way.verdict(asked.cap_bytes)}")
+    if asked.versions_warning and "bf16" in way.savers:
+        lines.append(asked.versions_warning)
     return [*lines, *([f"helps most: {report.advice}"] if report.advice else [])]
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stdcf.errors import UserError
+from stdcf.memory.cuda.cudnn_fallback import Versions
 from stdcf.memory.predict import Predictor
 from stdcf.memory.report import CONTEXT_BYTES, MemoryReport
 from stdcf.memory.savers.names import canonical
@@ -59,6 +60,7 @@ class Planner:
         device: whose operators and allocator are modelled, "cuda" or "cpu".
         alloc_conf: see `predict_peak`.
         context_bytes: what CUDA's context takes of the cap; 0 where the cap is the allocator's own.
+        versions: of torch and cuDNN in the run; None: this machine's.
         options: further ones of `predict_peak`, such as the optimiser.
 
     Raises:
@@ -74,12 +76,13 @@ class Planner:
         device: str = "cuda",
         alloc_conf: str = "",
         context_bytes: int = CONTEXT_BYTES,
+        versions: Versions | None = None,
         **options: Any,
     ) -> None:
         self._clip_shape, self._batch, self._on_cuda = clip_shape, batch, device != "cpu"
         self._options = options
         self._context_bytes = context_bytes if self._on_cuda else 0
-        self._predictor = Predictor(model_fn, device, alloc_conf)
+        self._predictor = Predictor(model_fn, device, alloc_conf, versions)
         self._reports: dict[Any, MemoryReport] = {}
         # Savers that this model cannot have, and why.
         self.left_out: dict[str, str] = {}

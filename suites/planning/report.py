@@ -40,6 +40,7 @@ class Asked:
     layer_options: Mapping[str, Any]
     batch_norm: bool = True
     ranks: int = 1
+    versions_warning: str = ""
 
     @property
     def title(self) -> str:
@@ -122,6 +123,8 @@ def notes(
         testing_bytes: what a test needs, with margin and context, of the first way.
     """
     lines = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    if asked.versions_warning and any("bf16" in way.savers for way in shown):
+        lines.append(f"bf16: {asked.versions_warning}")
     if count > len(shown):
         lines.append(f"{count - len(shown)} more ways with --all")
     best = shown[0]

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stdcf.memory.cuda.cudnn_fallback import columns_bytes, takes_columns
 from stdcf.memory.tracking.lives import Life, storages
 from stdcf.memory.tracking.tracker import LifeTracker
 
@@ -49,11 +50,15 @@ _ON_TENSOR_CORES = frozenset({torch.float32, torch.bfloat16, torch.float16})
 class CudaLibraries:
     """Notes what the libraries take as a step is tracked.
 
+    Args:
+        falls_back: half-precision 3D convolutions run without cuDNN (`cudnn_fallback`).
+
     Attributes:
         lives: of the workspaces, for the allocator's simulation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, falls_back: bool = False) -> None:
+        self._falls_back = falls_back
         self.tracker: LifeTracker | None = None
         self.lives: list[Life] = []
         self._threads: set[str] = set()
@@ -64,14 +69,25 @@ class CudaLibraries:
         packet = getattr(function, "_overloadpacket", None)
         # The optimiser runs on the thread of forward.
         thread = "backward" if self.tracker.place.phase == "backward" else "forward"
-        if packet in _PRODUCTS and thread not in self._threads:
+        by_columns = packet in _CONVOLUTIONS and self._by_columns(packet, arguments[0])
+        if (packet in _PRODUCTS or by_columns) and thread not in self._threads:
             self._threads.add(thread)
             kept = Life(cublas_bytes(), "workspaces", 0, thread, 0, first_born=self.tracker.time)
             self._add(kept, "cuBLAS")
-        elif packet in _CONVOLUTIONS:
-            n_bytes = convolution_workspace_bytes(packet, arguments[0], out)
+        if packet in _CONVOLUTIONS:
+            if by_columns:
+                n_bytes = _columns_bytes(packet, arguments[0], out)
+            else:
+                n_bytes = convolution_workspace_bytes(packet, arguments[0], out)
             now = self.tracker.time
-            self._add(Life(n_bytes, "workspaces", now, thread, 0, died=now + 1), "cuDNN")
+            library = "vol2col" if by_columns else "cuDNN"
+            self._add(Life(n_bytes, "workspaces", now, thread, 0, died=now + 1), library)
+
+    def _by_columns(self, packet: Any, arguments: Any) -> bool:
+        if not self._falls_back:
+            return False
+        clip, weight = arguments[1:3] if packet is _aten.convolution_backward else arguments[:2]
+        return takes_columns(clip, weight)
 
     def _add(self, life: Life, library: str) -> None:
         assert self.tracker is not None
@@ -85,6 +101,13 @@ def cublas_bytes() -> int:
     if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 9:
         return _OLDER_BYTES
     return _HOPPER_BYTES
+
+
+def _columns_bytes(packet: Any, arguments: Any, out: Any) -> int:
+    if packet is _aten.convolution_backward:
+        grad, clip, weight = arguments[:3]
+        return columns_bytes(clip, weight, grad, arguments[9])
+    return columns_bytes(arguments[0], arguments[1], out, arguments[8])
 
 
 def convolution_workspace_bytes(packet: Any, arguments: Any, out: Any) -> int:

@@ -71,3 +71,13 @@ def test_it_refuses(call: Any, arguments: list[str], words: list[str]) -> None:
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert all(word in err for word in words), err
+
+
+def test_versions_that_do_without_cudnn_are_warned_of(call: Any) -> None:
+    versions = ("--torch-version", "2.9.1", "--cudnn-version")
+    code, out, err = call(plan, *ASKED, *CLIP, "--explain", "bf16", *versions, "9.10")
+    assert (code, err) == (0, "")
+    assert "torch 2.9.1 and cuDNN 9.10 run half-precision 3D convolutions without cuDNN" in out
+    for way, version in (("full", "9.10"), ("bf16", "9.15")):
+        _, out, _ = call(plan, *ASKED, *CLIP, "--explain", way, *versions, version)
+        assert "without cuDNN" not in out
