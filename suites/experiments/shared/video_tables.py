@@ -231,7 +231,8 @@ def cost_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> 
 
 
 def _is_full_size_of(other: Line, line: Line) -> bool:
-    return other.run[:2] == line.run[:2] and line.run[2] == other.run[2].replace("full", "itsl", 1)
+    full, _, suffix = other.run[2].partition("full")
+    return not full and (*other.run[:2], f"itsl{suffix}") == line.run
 
 
 def stage_table(table: PublishedTable, costs: Mapping[Run, Cost], batch: int) -> Table:

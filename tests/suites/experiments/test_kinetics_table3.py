@@ -278,7 +278,7 @@ def test_rows_by_their_own_recipe_have_a_table_of_their_own_and_it_comes_first()
 
 
 def test_a_dry_run_shows_both_recipes(monkeypatch, tmp_path):
-    cost = Cost(24_330_000, 33 * 10**9, 33 * 10**9, {"full": 2**30, "t1": 2**28, "s1": 2**29})
+    cost = Cost(24_330_000, 33 * 10**9, 33 * 10**9, {"full": 2**30, "t3": 2**28, "s3": 2**29})
     asked = []
     monkeypatch.setattr(
         kinetics_table3, "predict_cost", lambda spec: asked.append(spec.mode) or cost
@@ -287,7 +287,13 @@ def test_a_dry_run_shows_both_recipes(monkeypatch, tmp_path):
     modes = [(row[0], row[1]) for row in plan_table(kinetics_table3.SUITE, runs, tmp_path).rows]
     for layer in ("stdcf", "r2plus1d_34", "slowfast_r50_8x8", "tsm_r50", "tin_r50"):
         assert {(layer, "full"), (layer, "full_own")} <= set(modes)
-    _, _, recipes = kinetics_table3.plan(runs)
+    costs, _, recipes = kinetics_table3.plan(runs)
+    shares = {row[0]: row[-2:] for row in costs.rows}
+    assert costs.columns[-2:] == ["of full size", "paper's"]
+    # 1/2 and 1/4 GiB of 1, and the paper's 3.8 and 1.9 of 7.9.
+    assert shares["STDCF-R50-s-3"] == ["50%", "48%"]
+    assert shares["STDCF-R50-t-3"] == ["25%", "24%"]
+    assert shares["STDCF-R50"] == ["", ""]
     assert [row[1] for row in recipes.rows] == ["own"] * 5 + ["common"]
     # Memory and multiply-accumulates are one recipe's.
     assert sorted(asked) == ["full_own"] * 5 + ["itsl_own"]
