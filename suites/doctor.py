@@ -27,6 +27,15 @@ OPTIONAL = {
 _BATCH_BYTES = 64 * 3 * 8 * 224 * 224
 
 
+# The newest that the tests were run with.
+NEWEST_TORCH = "2.14"
+# Of resnet3d_50 with 400 classes.
+_PARAMETERS = 46_962_128
+# Weights and Adam's two states, twice while a checkpoint takes the old one's place; and the weights
+# after each of ITSL's six stages.
+_CHECKPOINT_BYTES = 4 * _PARAMETERS * (2 * 3 + 6)
+
+
 @app.command()
 def main() -> int:
     """Say what this machine can do and what is missing, each with its remedy."""
@@ -73,6 +82,8 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
         import torch
     except ImportError:
         return
+    yield from _torch()
+    yield from _kernel()
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
@@ -88,6 +99,42 @@ def _machine() -> Iterator[tuple[bool, str, str]]:
         yield True, "cuda", "none: memory is predicted for CUDA and measured on CPU tensors"
     slurm = shutil.which("sbatch")
     yield True, "slurm", slurm or "no sbatch on this machine"
+
+
+def _kernel() -> Iterator[tuple[bool, str, str]]:
+    from stdcf.layers.cpu.library import problem
+
+    why = problem()
+    is_off = os.environ.get("STDCF_KERNEL") == "0"
+    detail = why or "compiled"
+    yield why is None or is_off, "compiler", f"{detail} (the fused STDCF layer on CPU)"
+
+
+def _torch() -> Iterator[tuple[bool, str, str]]:
+    """Whether this torch has what predictions need, part of which is private to it."""
+    import torch
+
+    from stdcf.memory import predict_peak
+
+    version = str(torch.__version__)
+    remedy = f"pip install 'torch=={NEWEST_TORCH}.*'"
+    if torch.__version__ < "2.10":
+        yield False, "prediction", f"torch {version} is older than 2.10; {remedy}"
+        return
+
+    def network() -> torch.nn.Module:
+        layers = torch.nn
+        pool = layers.AdaptiveAvgPool3d(1)
+        return layers.Sequential(layers.Conv3d(1, 2, 3), pool, layers.Flatten())
+
+    try:
+        predict_peak(network, (2, 1, 4, 8, 8), num_classes=2)
+    except Exception as error:  # a private function of torch that changed raises anything
+        first = " ".join(str(error).split())[:120]
+        detail = f"fails under torch {version} ({type(error).__name__}: {first})"
+        yield False, "prediction", f"{detail}; {remedy}, the newest that was tried"
+    else:
+        yield True, "prediction", f"of memory works under torch {version}"
 
 
 def _shared_memory() -> Iterator[tuple[bool, str, str]]:
@@ -115,8 +162,13 @@ def _folders() -> Iterator[tuple[bool, str, str]]:
     ):
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         if os.access(existing, os.W_OK):
-            free = shutil.disk_usage(existing).free / 2**30
-            yield True, what, f"{folder}, {free:.0f} GiB free"
+            free = shutil.disk_usage(existing).free
+            detail = f"{folder}, {free / 2**30:.1f} GiB free"
+            if what == "results" and free < _CHECKPOINT_BYTES:
+                needed = f"{_CHECKPOINT_BYTES / 2**30:.1f} GiB"
+                yield False, what, f"{detail}; a run of resnet3d_50 writes {needed}: {remedy}"
+            else:
+                yield True, what, detail
         else:
             yield False, what, f"{folder} cannot be written; {remedy}"
 

@@ -111,6 +111,13 @@ def main(
         Path | None,
         typer.Option(help="Put the ended runs into this .tar, for suites.results import."),
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tell a tracker of each run when it ends: tensorboard, wandb, mlflow or trackio; "
+            "repeatable."
+        ),
+    ] = None,
     budget_minutes: Annotated[
         float | None, typer.Option(help="Stop after so long; the same command goes on.")
     ] = None,
@@ -149,6 +156,10 @@ def main(
         raise UserError("--ranks above 1 needs --executor slurm")
     elif cluster or cluster_profile or cluster_option:
         raise UserError("--cluster and its options are for --executor slurm")
+    if tracker:
+        from suites.engine.trackers.tracked import check_trackers
+
+        check_trackers(tracker)
     if archive is not None:
         archive = _archive_file(archive, local=partition is None)
     if device is None and partition is None and suite.prefers_gpu:

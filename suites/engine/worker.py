@@ -110,6 +110,7 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     from suites.engine.store.attempts import counts, write_failure
     from suites.engine.store.provenance import commit
     from suites.engine.task import Run
+    from suites.engine.trackers.tracked import track
 
     commit()  # Remembered: the code that runs is the one of now, whatever is committed meanwhile.
 
@@ -147,6 +148,7 @@ def _run(folder: RunFolder, arguments: argparse.Namespace, stop: "_StopFlag | No
     )
     # What failed before the end of a shorter schedule is its end, too.
     hand_on(folder)
+    track(folder)
     return 0
 
 

@@ -247,6 +247,40 @@ def test_doctor_says_what_is_there(call: Any) -> None:
         assert any(line.split()[1] == what for line in out.splitlines())
 
 
+def test_doctor_knows_disk_compiler_and_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from stdcf import memory
+    from stdcf.layers.cpu import library
+    from stdcf.models import create_model
+
+    with torch.device("meta"):
+        network = create_model("resnet3d_50", num_classes=400)
+    assert sum(p.numel() for p in network.parameters()) == doctor._PARAMETERS
+    usage = doctor.shutil.disk_usage("/")._replace(free=2**30)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    results, cache = doctor._folders()
+    assert (results[0], cache[0]) == (False, True)
+    assert "1.0 GiB free; a run of resnet3d_50 writes 2.1 GiB: give --results" in results[2]
+
+    assert [ok for ok, *_ in doctor._torch()] == [True]
+    monkeypatch.setattr(memory, "predict_peak", lambda *_, **__: [][0])
+    ((ok, _, detail),) = doctor._torch()
+    assert not ok
+    assert "(IndexError: list index out of range); pip install 'torch==" in detail
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.9.1"))
+    ((ok, _, detail),) = doctor._torch()
+    assert not ok
+    assert "torch 2.9.1 is older than 2.10" in detail
+
+    monkeypatch.setattr(library, "problem", lambda: "no C++ compiler (g++); install g++")
+    ((ok, _, detail),) = doctor._kernel()
+    assert not ok
+    assert "install g++" in detail
+    monkeypatch.setenv("STDCF_KERNEL", "0")
+    assert [ok for ok, *_ in doctor._kernel()] == [True]
+
+
 def test_doctor_names_remedies(call: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from importlib import metadata
 
