@@ -11,6 +11,7 @@ from stdcf.lazy import lazily
 if TYPE_CHECKING:
     from stdcf.convert import decompose, fuse
     from stdcf.layers import STDCFConv3d, set_dilation
+    from stdcf.layers.tuning import tune
     from stdcf.memory import MemoryReport, StepMeter, measure_peak, predict_peak
     from stdcf.memory.savers import learn
     from stdcf.stages.rates import param_groups
@@ -32,6 +33,7 @@ _HOMES = {
     "param_groups": "stdcf.stages.rates",
     "predict_peak": "stdcf.memory.predict",
     "set_dilation": "stdcf.layers",
+    "tune": "stdcf.layers.tuning",
 }
 __all__ = [
     "MemoryReport",
@@ -48,6 +50,7 @@ __all__ = [
     "param_groups",
     "predict_peak",
     "set_dilation",
+    "tune",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,19 +1,19 @@
 """Which plan ``plan="auto"`` takes: an estimate of time and memory, or what was measured.
 
 The estimate counts multiply-accumulates and divides them by rates; only their ratios matter. What
-`tune` measured on this machine stands above it: it is kept in a file (`plan_book`), which can be
-copied to other machines of the same kind. The same file and the same code make the same choice.
+`measuring.tune` measured on this machine stands above it: it is kept in a file (`plan_book`), which
+can be copied to other machines of the same kind. The same file and the same code make the same
+choice.
 """
 
 import functools
 import json
 import math
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +28,6 @@ from stdcf.layers.plans import (
     device_kind,
     fused_runs,
     modelled_device,
-    run_plan,
 )
 
 # Multiply-accumulates a second of one core, float32; measured on an AMD EPYC (Zen 4), 2026-11-24.
@@ -47,7 +46,7 @@ class Situation:
 
     Attributes:
         device: "cpu" or "cuda", and the processor's name.
-        fused: whether the CPU's kernel runs.
+        fused: whether a fused kernel runs, the CPU's or a GPU's.
         channels_last: how the input lies in memory; else contiguous.
         input_shape: [B, C_in, T, H, W].
     """
@@ -81,6 +80,11 @@ class Situation:
         ):
             count *= max((n + 2 * p - d * (k - 1) - 1) // s + 1, 0)
         return count
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.device.startswith("cuda")
 
     @property
     def key(self) -> str:
@@ -122,7 +126,7 @@ def situation(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> Situ
     kind = device_kind(x_BCTHW)
     return Situation(
         device=_device_name(kind),
-        fused=fused_runs(x_BCTHW),
+        fused=fused_runs(x_BCTHW, parameters, options),
         channels_last=is_channels_last(x_BCTHW),
         dtype=str(compute_dtype(x_BCTHW)).removeprefix("torch."),
         threads=torch.get_num_threads() if kind == "cpu" else 1,
@@ -168,10 +172,15 @@ def estimate(s: Situation, plan: str) -> Estimate:
         "factored": m * n,
     }[plan]
     dense = 3 * s.positions * filters * taps
+    if plan == "factored" and s.fused and s.on_gpu:
+        # Z_i of each frame, then Y_ij; forward, for both gradients of the parameters, and dψ.
+        atoms: float = 5 * s.positions * channels * m * k_t * (k_s + n)
+        seconds = dense / (_PRODUCT * speed) + atoms / _ATOMS + 2 * _CALL
+        return Estimate(seconds, _gpu_bytes(s))
     if plan == "factored" and s.fused:
         # Vectors of 16 channels; forward, once more for backward, and the adjoint.
         padded = s.groups * (-(-group_channels // 16) * 16)
-        atoms: float = 5 * s.positions * padded * n * (k_t + m * k_s)
+        atoms = 5.0 * s.positions * padded * n * (k_t + m * k_s)
         tiles = s.positions * m * n * group_channels * size / 2**20 + 1
         # Of few channels the vectors are short, and the matrix product is narrow.
         atoms *= 1.0 if group_channels >= 64 else 2.5
@@ -201,12 +210,26 @@ def estimate(s: Situation, plan: str) -> Estimate:
 
 
 def _fused_bytes(s: Situation) -> int:
-    """Of the fused kernel's backward pass, which is larger than forward."""
+    """Of the CPU's kernel's backward pass, which is larger than forward."""
     from stdcf.layers.cpu.call import scratch_bytes
 
+    return scratch_bytes(*_shapes(s))
+
+
+def _gpu_bytes(s: Situation) -> int:
+    """The same of the GPU's."""
+    from stdcf.layers.cuda.launch import scratch_bytes
+
+    return scratch_bytes(*_shapes(s))
+
+
+def _shapes(
+    s: Situation,
+) -> tuple[Tensor, tuple[int, int], Triple, tuple[int, int], tuple[Any, ...]]:
+    """An input on "meta", C_out and C_in/groups, ψ's and φ's shapes, and the options."""
     layout = torch.channels_last_3d if s.channels_last else torch.contiguous_format
     dtype = getattr(torch, s.dtype)
-    return scratch_bytes(
+    return (
         torch.empty(s.input_shape, dtype=dtype, device="meta", memory_format=layout),
         (s.out_channels, s.input_shape[1] // s.groups),
         (s.num_spatial_atoms, *s.kernel_size[1:]),
@@ -228,7 +251,8 @@ def plan_of(
     if torch.jit.is_tracing():
         # Sizes are not numbers there, and of plans without a kernel this is the one to take.
         return _ELSEWHERE
-    if device_kind(x_BCTHW) != "cpu":
+    kind = device_kind(x_BCTHW)
+    if kind != "cpu" and not (kind == "cuda" and plan_book.has(f'"device":"{_device_name(kind)}"')):
         # No choice; looking for one takes as long as launching the convolution.
         return _ELSEWHERE
     return choose(situation(x_BCTHW, parameters, options), limit_bytes).plan
@@ -249,7 +273,26 @@ def _compiled_plan(
     options = Options(stride, padding, dilation, groups)
     clip = torch.empty(1, c.shape[1] * groups, 16, 56, 56, dtype=dtype, device="meta")
     with modelled_device(kind):
-        return choose(situation(clip, (c, s, t), options), limit_bytes).plan
+        found = situation(clip, (c, s, t), options)
+        if found.on_gpu:
+            return _measured_everywhere(found)
+        return choose(found, limit_bytes).plan
+
+
+def _measured_everywhere(s: Situation) -> str:
+    """A GPU's plan where the size of the clips is open: the kernel, if it was the faster one in
+
+    every size and layout that was measured of such a layer.
+    """
+    path = plan_book.book_file()
+    own = json.loads(s.key)
+    times = []
+    for key, entry in plan_book.read(path, plan_book.changed_ns(path)).items():
+        other = json.loads(key)
+        if all(other.get(k) == own[k] for k in own.keys() - {"input_shape", "channels_last"}):
+            times.append(entry["seconds"])
+    faster = [t["factored"] < t[_ELSEWHERE] for t in times if {"factored", _ELSEWHERE} <= t.keys()]
+    return "factored" if faster and all(faster) and s.fused else _ELSEWHERE
 
 
 def choose(s: Situation, limit_bytes: int | None = None) -> Choice:
@@ -282,56 +325,26 @@ def _choose(s: Situation, limit_bytes: int | None, book: Path, changed_ns: int |
     if known:
         return Choice(min(known, key=measured.__getitem__), "measured", estimates, measured)
     best = min(fitting, key=lambda plan: estimates[plan].seconds)
+    if s.on_gpu and _ELSEWHERE in fitting:
+        # The kernel for GPUs is taken where it was measured to be faster, and nowhere else.
+        best = _ELSEWHERE
     return Choice(best, "estimated", estimates, measured)
 
 
 def candidates(s: Situation) -> list[str]:
     """Plans that may be chosen: those whose step takes no more memory than the dense layer's.
 
-    On other devices than a CPU it is the composed plan: on an H200 it was the fastest in all 42
-    measured cases (docs/gpu.md), the maps of the others being made by slow depthwise convolutions.
+    Where no kernel runs it is the composed plan: on an H200 it was the fastest of those without one
+    in all 42 measured cases (docs/gpu.md), the others' maps being made by slow depthwise
+    convolutions.
     """
     reach = s.dilation[0] * (s.kernel_size[0] - 1)
-    if s.fused and s.dtype == "bfloat16" and s.input_shape[2] <= reach:
+    if s.fused and not s.on_gpu and s.dtype == "bfloat16" and s.input_shape[2] <= reach:
         # There torch's own filter gradient reads memory that nobody wrote (oneDNN, torch 2.15).
         return ["factored"]
     if s.fused:
         return ["composed", "factored"]
     return [_ELSEWHERE]
-
-
-def tune(
-    x_BCTHW: Tensor, parameters: Parameters, options: Options, repeats: int = 5
-) -> dict[str, float]:
-    """Measures every candidate's forward and backward and writes the result into the book.
-
-    Returns:
-        Plan -> median seconds.
-    """
-    s = situation(x_BCTHW, parameters, options)
-    plans = candidates(s)
-    like = x_BCTHW.dtype
-    a, b, c = (p.detach().to(like, copy=True).requires_grad_() for p in parameters)
-    leaves = (a, b, c)
-    x = x_BCTHW.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    seconds: dict[str, list[float]] = {plan: [] for plan in plans}
-    for round_ in range(repeats + 1):
-        for plan in plans:
-            started = _now(x)
-            y = run_plan(plan, x, leaves, options, None)
-            torch.autograd.grad(y, [x, *leaves], y.detach())
-            del y
-            if round_:
-                seconds[plan].append(_now(x) - started)
-    found = {plan: median(times) for plan, times in seconds.items()}
-    plan_book.add(s.key, found)
-    return found
-
-
-def _now(x: Tensor) -> float:
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
-    return time.perf_counter()
 
 
 def explain(s: Situation, choice: Choice) -> str:

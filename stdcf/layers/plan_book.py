@@ -54,6 +54,17 @@ def read(path: Path, changed_ns: int | None) -> Entries:
         ) from error
 
 
+def has(part: str) -> bool:
+    """Whether the name of any measured situation holds `part`."""
+    path = book_file()
+    return _has(path, changed_ns(path), part)
+
+
+@functools.lru_cache(maxsize=64)
+def _has(path: Path, changed_ns: int | None, part: str) -> bool:
+    return any(part in situation for situation in read(path, changed_ns))
+
+
 def add(situation: str, seconds: Mapping[str, float]) -> None:
     """Writes what was measured of a situation into the book, in the place of what stood there."""
     path = book_file()

@@ -8,8 +8,9 @@ what lies between is made again there. C_in·C_out·(MACs a position):
     temporal_first  N·k²      N temporal maps a channel, then a spatial convolution of N·C_in
     factored        M·N       Eq. 1: spatial maps, temporal maps, mixing
 
-each with the atoms' own pass over C_in channels where maps are made. On a CPU "factored" is one
-fused kernel (`stdcf.layers.cpu`); elsewhere the maps of one clip at a time are in memory.
+each with the atoms' own pass over C_in channels where maps are made. "factored" is one fused kernel
+on a CPU (`stdcf.layers.cpu`) and on NVIDIA's GPUs (`stdcf.layers.cuda`); elsewhere the maps of one
+clip at a time are in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ from stdcf.layers.composed import (
 )
 from stdcf.layers.cpu.atoms import DTYPES
 from stdcf.layers.cpu.library import library
+from stdcf.layers.cuda.covers import covers
+from stdcf.layers.cuda.library import problem
 from stdcf.layers.layout import layout_of
 from stdcf.layers.plain import PLANS, Options, Plan, _run
 
@@ -47,7 +50,7 @@ def run_plan(
         RuntimeError: for an input that nn.Conv3d refuses, too.
     """
     check_type(x_BCTHW, parameters[0], bias)
-    if name == "factored" and fused_runs(x_BCTHW):
+    if name == "factored" and fused_runs(x_BCTHW, parameters, options):
         return _fused(x_BCTHW, parameters, bias, options)
     if torch.compiler.is_compiling() or _goes_by_operators(x_BCTHW):
         # A compiler decides itself what to keep.
@@ -76,11 +79,9 @@ def _goes_by_operators(x: Tensor) -> bool:
 def _fused(
     x_BCTHW: Tensor, parameters: Parameters, bias: Tensor | None, options: Options
 ) -> Tensor:
-    from stdcf.layers.cpu.fused import factored_conv3d
-
     coefficients, spatial, temporal = parameters
     dtype = compute_dtype(x_BCTHW)
-    return factored_conv3d(
+    return _operator(device_kind(x_BCTHW))(
         x_BCTHW.to(dtype),
         coefficients.to(dtype),
         spatial,
@@ -91,6 +92,16 @@ def _fused(
         options.dilation,
         options.groups,
     )
+
+
+def _operator(kind: str) -> Callable[..., Tensor]:
+    if kind == "cpu":
+        from stdcf.layers.cpu.fused import factored_conv3d
+
+        return factored_conv3d
+    from stdcf.layers.cuda.fused import fused_conv3d
+
+    return fused_conv3d
 
 
 _modelled_device: ContextVar[str | None] = ContextVar("modelled_device", default=None)
@@ -111,18 +122,22 @@ def device_kind(x: Tensor) -> str:
     return _modelled_device.get() or x.device.type
 
 
-def fused_runs(x_BCTHW: Tensor) -> bool:
-    """Whether the CPU's kernel takes this input."""
-    if device_kind(x_BCTHW) != "cpu":
+def fused_runs(x_BCTHW: Tensor, parameters: Parameters, options: Options) -> bool:
+    """Whether a fused kernel takes this call: the CPU's, or a GPU's."""
+    kind = device_kind(x_BCTHW)
+    if kind not in ("cpu", "cuda"):
         return False
     if not torch.compiler.is_compiling() and _goes_by_operators(x_BCTHW):
         return False
-    return compute_dtype(x_BCTHW) in DTYPES and _kernel_is_there()
+    dtype = compute_dtype(x_BCTHW)
+    if kind == "cpu":
+        return dtype in DTYPES and _kernel_is_there(kind)
+    return covers(x_BCTHW, dtype, parameters, options.padding) and _kernel_is_there(kind)
 
 
 @torch.compiler.assume_constant_result
-def _kernel_is_there() -> bool:
-    return library() is not None
+def _kernel_is_there(kind: str) -> bool:
+    return library() is not None if kind == "cpu" else problem() is None
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

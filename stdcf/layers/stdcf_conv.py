@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from stdcf.layers import auto
+from stdcf.layers import auto, measuring
 from stdcf.layers.atoms import INITS, rescale_, reset_bias_
 from stdcf.layers.checks import check_size
 from stdcf.layers.composed import Parameters, compose
@@ -227,7 +227,7 @@ class STDCFConv3d(nn.Module):
         Returns:
             `explain` with the measured times.
         """
-        auto.tune(*self._call(self._example(input_shape, dtype, memory_format).normal_()))
+        measuring.tune(*self._call(self._example(input_shape, dtype, memory_format).normal_()))
         return self.explain(input_shape, dtype, memory_format)
 
     def _example(

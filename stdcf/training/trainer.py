@@ -32,6 +32,7 @@ from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
 from stdcf.training.recalibrate import CLIPS, has_statistics, recalibrated, settle
 from stdcf.training.step import Numerics
+from stdcf.training.tuned import tune_at_start
 
 
 class NotFinite(ArithmeticError):
@@ -166,12 +167,11 @@ class Trainer:
             torch.manual_seed(torch_seed(self.seed, self.stage_index, self.epoch, *rank))
         set_training(self.model, stage)
         steps = self._steps_per_epoch
-        remaining = order[self.step * self.batch_size :]
         started = perf_counter()
         for clip, label, _ in batches(
             self.data.train.drawn(self.seed, self.stage_index, self.epoch),
             self.batch_size,
-            order=remaining,
+            order=order[self.step * self.batch_size :],
             num_workers=self.num_workers,
             on_broken=self.history.note_broken,
             share=self.ranks.share,
@@ -223,8 +223,8 @@ class Trainer:
         self._save()
 
     def _train_step(self, clip: torch.Tensor, label: torch.Tensor, all_clips: int) -> None:
-        x_BCTHW = self.numerics.prepare(clip, self.stage)
-        label = label.to(self.numerics.device)
+        x_BCTHW, label = self.numerics.prepare(clip, self.stage), label.to(self.numerics.device)
+        tune_at_start(self.model, x_BCTHW, self.numerics, self.ranks, self.epoch + self.step)
         learnt = Learnt()
         with self.meter.step(x_BCTHW, label):
             learn(

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import register_flop_formula
 from stdcf.layers.cpu import atoms as kernel
 from stdcf.layers.cpu.call import FusedCall
 from stdcf.layers.layout import layout_of
-from stdcf.layers.plain import Options, plain_factored
+from stdcf.layers.plain import Options
+from stdcf.layers.twice import pull_twice
 
 
 def factored_conv3d(
@@ -278,25 +279,10 @@ def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     """By autograd through plain torch: second derivatives are rare."""
-    grad, x, *parameters = inputs = [t.detach().requires_grad_() for t in ctx.saved_tensors]
     stride, padding, dilation, groups = ctx.geometry
     options = Options(tuple(stride), tuple(padding), tuple(dilation), groups)
-    with torch.enable_grad():
-        y = plain_factored(x, tuple(parameters), options)
-        needed = [ctx.needs[0], True, ctx.needs[1], ctx.needs[1]]
-        first = torch.autograd.grad(
-            y, [t for t, n in zip(inputs[1:], needed, strict=True) if n], grad, create_graph=True
-        )
-        pairs = zip(first, (g for g, n in zip(grads, needed, strict=False) if n), strict=True)
-        wanted = [(f, g) for f, g in pairs if g is not None and f.requires_grad]
-        if not wanted:
-            return (None,) * 11
-        second = torch.autograd.grad(
-            [f for f, _ in wanted],
-            inputs,
-            [g for _, g in wanted],
-            allow_unused=True,
-        )
+    needed = (ctx.needs[0], True, ctx.needs[1], ctx.needs[1])
+    second = pull_twice(ctx.saved_tensors, options, needed, grads[:4])
     return (*second, *(None,) * 6)
 
 

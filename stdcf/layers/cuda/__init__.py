@@ -1,0 +1,1 @@
+"""The factored convolution on a GPU: Triton kernels that keep the atoms' maps in registers."""
