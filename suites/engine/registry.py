@@ -42,6 +42,7 @@ TASKS: dict[str, str] = {
     "gpu_cap": "suites.experiments.gpu_evidence.memory_task:hold",
     "gpu_compiled": "suites.experiments.gpu_evidence.throughput_task:measure_compiled",
     "gpu_estimate": "suites.experiments.gpu_evidence.memory_task:hold_to_estimates",
+    "gpu_kernel": "suites.experiments.gpu_evidence.kernel_task:measure",
     "gpu_machine": "suites.experiments.gpu_evidence.machine_task:measure",
     "gpu_memory": "suites.experiments.gpu_evidence.memory_task:measure",
     "gpu_prediction": "suites.experiments.gpu_evidence.memory_task:predict",

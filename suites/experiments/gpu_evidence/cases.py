@@ -29,21 +29,24 @@ def case(
     model_options: Mapping[str, Any] | None = None,
     clip: Sequence[int] | None = None,
     memory_format: str | None = None,
+    plan: str | None = None,
 ) -> Case:
     """One training step, under a name that is unique in the suite.
+
+    plan: of STDCF's layers, in the place of the one in `ATOMS`.
 
     The batch is the paper's 16 clips for kth_cnn with Adam, and 8 with SGD for the others.
     """
     is_kth = model == "kth_cnn"
     options = dict(model_options or {})
     words = [model, layer, *(f"{k}={v}" for k, v in options.items()), stage, savers, dtype]
-    words += [memory_format or ""]
+    words += [memory_format or "", plan or ""]
     return {
         "name": " ".join(word for word in words if word),
         "model": model,
         "model_options": options,
         "layer": layer,
-        "layer_options": ATOMS.get(model, {}) if layer == "stdcf" else {},
+        "layer_options": _atoms(model, plan) if layer == "stdcf" else {},
         "batch": 16 if is_kth else VIDEO_BATCH,
         "clip": list(clip or _clip_of(model)),
         "classes": 6 if is_kth else 400,
@@ -53,6 +56,10 @@ def case(
         "dtype": dtype,
         **({} if memory_format is None else {"memory_format": memory_format}),
     }
+
+
+def _atoms(model: str, plan: str | None) -> dict[str, Any]:
+    return {**ATOMS.get(model, {}), **({} if plan is None else {"plan": plan})}
 
 
 def _clip_of(model: str) -> list[int]:
@@ -116,6 +123,23 @@ def others() -> Iterator[tuple[str, list[Case]]]:
             [
                 case(model, layer, dtype=dtype, memory_format="channels_last_3d")
                 for layer in ("regular", "stdcf")
+                for dtype in DTYPES
+            ],
+        )
+
+
+def fused(memory: bool) -> Iterator[tuple[str, list[Case]]]:
+    """Network -> steps with the GPU's kernel in every STDCF layer, of kth_cnn and resnet3d_50.
+
+    memory: the steps whose memory is measured; else those that are timed.
+    """
+    for model in ("kth_cnn", "resnet3d_50"):
+        stages = STAGES if memory else STAGES[:1]
+        yield (
+            model,
+            [
+                case(model, "stdcf", stage, dtype=dtype, plan="factored")
+                for stage in stages
                 for dtype in DTYPES
             ],
         )

@@ -46,6 +46,8 @@ def memory_tables(ok: Mapping[str, Sequence[Row]]) -> list[Table]:
         found.append(_steps(_SAVERS, savers, predicted))
     if others:
         found.append(_steps(_OTHERS, others, predicted))
+    if fused := _cases([r for r in ok["9"] if "-memory-" in r["mode"]]):
+        found.append(_steps(_FUSED, fused, predicted))
     if measured:
         found.append(_verdict(measured, others, predicted, run_alone))
     rows = [
@@ -163,6 +165,7 @@ def _paper(name: str, case: str) -> str:
 
 
 _SAVERS = "Every network, saver and type: predicted peak against allocated, MiB"
+_FUSED = "Networks with the fused kernel: predicted peak against allocated, MiB"
 _OTHERS = "Networks and a layout by which no rule was made: predicted peak against allocated, MiB"
 
 

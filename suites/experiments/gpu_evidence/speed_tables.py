@@ -136,3 +136,24 @@ def throughput_table(rows: Sequence[Row]) -> Table:
         lines,
         ["ITSL's stages (t1, s1) see a quarter of the pixels or half of the frames"],
     )
+
+
+def kernel_table(rows: Sequence[Row]) -> Table:
+    """The fused kernel's largest errors against float64, of every shape and layout."""
+
+    def worst(part: str, row: Row) -> str:
+        return f"{max((found[part] for found in row['errors'].values()), default=0):.1e}"
+
+    return columns.table(
+        "The fused kernel against float64, relative errors by norms",
+        [
+            Column[Row]("Type", lambda row: row["dtype"]),
+            Column("Cases", lambda row: str(len(row["errors"]))),
+            *(
+                Column(part, partial(worst, part))
+                for part in ("output", "x", "coefficients", "spatial", "temporal")
+            ),
+        ],
+        rows,
+        ["the largest of all shapes and layouts; a type is timed after it was found right"],
+    )

@@ -1,12 +1,14 @@
 """What only a GPU can tell, in the order of its value: one command for any window of time.
 
 1 the machine; 2 and 3 the memory of Tables 2 and 3; 4 every saver in both types, and what of it is
-cuDNN's; 5 caps; 6 the layer's speed; 7 training throughput; 8 Table 2 on real clips, if given. The
+cuDNN's; 5 caps; 9 the fused kernel, its errors and memory; 6 the layer's speed, with the kernel and
+without; 7 training throughput, with the kernel first; 8 Table 2 on real clips, if given. The
 predictions that these are held against need no GPU and come last there, alone on a CPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ PROFILES = ("paper", "quick")
 FACTORS = (1.5, 1.1, 1.0, 0.9, 0.5)
 # What cuDNN makes of float32 by default first; float32 proper, which few train in, comes last.
 LAYER_DTYPES = ("tf32", "bfloat16", "float32")
+# The kernel's products: TF32, tensor units of 16 bits, and float32 proper.
+KERNEL_DTYPES = ("tf32", "bfloat16", "float16", "float32")
 # Few clips are launched more slowly than they are computed.
 LAYER_BATCH = 32
 # Of a shape's layers, and of a network's ways to train, in turn.
@@ -69,7 +73,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
 
 
 def _on_gpu(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
-    """Items 2 to 7."""
+    """Items 2 to 7, and 9."""
     for name, steps in _some(cases.table2(), quick):
         yield make("gpu_memory", f"2-table2-{name}", "kth_cnn", cases=steps)
     for name, steps in _some(cases.table3(), quick):
@@ -87,8 +91,10 @@ def _on_gpu(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
             yield make(
                 "gpu_estimate", f"5-estimate-{item[2:]}-{name}", steps[0]["model"], cases=steps
             )
+    yield from _kernel(make, quick)
     for dtype in LAYER_DTYPES:
         yield from _layers(make, dtype, seconds)
+    yield from _fused(make, quick, seconds)
     yield from _throughput(make, seconds)
 
 
@@ -104,6 +110,26 @@ def _on_cpu(make: Make, request: Request) -> Iterator[RunSpec]:
     steps = [cases.case("kth_cnn", "regular", stage) for stage in cases.STAGES]
     own = {"cases": steps, "seconds": SECONDS[request.profile]}
     yield make("gpu_throughput", "7-kth_cnn-regular", "kth_cnn", device="cpu", **own)
+
+
+def _kernel(make: Make, quick: bool) -> Iterator[RunSpec]:
+    """Item 9."""
+    for dtype in KERNEL_DTYPES[:1] if quick else KERNEL_DTYPES:
+        yield make("gpu_kernel", f"9-kernel-{dtype}", dtype=dtype)
+    for model, steps in _some(cases.fused(memory=True), quick):
+        yield make("gpu_memory", f"9-memory-{model}", model, cases=steps)
+
+
+def _fused(make: Make, quick: bool, seconds: int) -> Iterator[RunSpec]:
+    """Of item 7: networks with the kernel in every layer, as they are and compiled."""
+    for model, steps in _some(cases.fused(memory=False), quick):
+        own = {"cases": steps, "seconds": seconds}
+        yield make("gpu_throughput", f"7-fused-{model}", model, **own)
+    for model, _ in _some(cases.fused(memory=False), quick):
+        options = {"dropout": 0.0} if model == "kth_cnn" else {}
+        one = cases.case(model, "stdcf", model_options=options, plan="factored")
+        own = {"cases": [one], "seconds": seconds}
+        yield make("gpu_compiled", f"7-fused-compiled-{model}", model, **own)
 
 
 def _throughput(make: Make, seconds: int) -> Iterator[RunSpec]:
@@ -130,7 +156,7 @@ def _training(request: Request, manifest: str) -> list[RunSpec]:
 
 
 def _predictions(make: Make, quick: bool) -> Iterator[RunSpec]:
-    for item, group in _STEPS:
+    for item, group in (*_STEPS, ("9-memory", partial(cases.fused, memory=True))):
         for name, steps in _some(group(), quick):
             yield make("gpu_prediction", f"predicted-{item}-{name}", steps[0]["model"], cases=steps)
 
@@ -169,7 +195,6 @@ SUITE = Suite(
     because="that is for the training of item 8, by one process a run",
     short_tasks=(
         *("gpu_machine", "gpu_memory", "gpu_prediction", "gpu_cap"),
-        "gpu_estimate",
-        *("layer_speed", "gpu_throughput"),
+        *("gpu_estimate", "gpu_kernel", "layer_speed", "gpu_throughput"),
     ),
 )

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from suites.engine.spec import NO_DATA
 from suites.engine.suite import Row
 from suites.experiments.gpu_evidence.memory_tables import memory_tables
-from suites.experiments.gpu_evidence.speed_tables import auto_table, floors_table, throughput_table
+from suites.experiments.gpu_evidence.speed_tables import (
+    auto_table,
+    floors_table,
+    kernel_table,
+    throughput_table,
+)
 from suites.experiments.kth_table2 import tables as kth_table2_tables
 from suites.experiments.layer_speed import tables as layer_speed_tables
 from suites.tables.table import Table
@@ -16,6 +21,7 @@ ITEMS = {
     "3": "Table 3's memory",
     "4": "every saver and type, and cuDNN's workspaces",
     "5": "caps",
+    "9": "the fused kernel: its errors and memory",
     "6": "the layer's speed",
     "7": "training throughput",
     "8": "Table 2 on real clips",
@@ -26,7 +32,7 @@ _NOT_TAKEN = {
     "8": "needs --dataset weizmann --data-root FILE, and stands in a setting of its own",
     "predicted": "not yet, or in the setting of the GPU that they are of",
 }
-_NEEDS_GPU = ("2", "3", "4", "5", "6")
+_NEEDS_GPU = ("2", "3", "4", "5", "6", "9")
 
 
 def item(row: Row) -> str:
@@ -52,6 +58,9 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     if ok["6"]:
         found += layer_speed_tables.tables(by_item["6"])
         found += [auto_table(ok["6"]), floors_table(ok["6"], ok["1"])]
+    kernel = [row for row in by_item["9"] if "-kernel-" in row["mode"]]
+    if kernel:
+        found.append(kernel_table(kernel))
     if ok["7"]:
         found.append(throughput_table(ok["7"]))
     if by_item["8"]:

@@ -11,6 +11,7 @@ from suites.engine.spec import RunSpec
 from suites.engine.store.folder import RunFolder
 from suites.engine.suite import Request
 from suites.engine.task import Run
+from suites.experiments.gpu_evidence import kernel_task as gpu_kernel_task
 from suites.experiments.gpu_evidence import memory_task as gpu_memory_task
 from suites.experiments.gpu_evidence import throughput_task as gpu_throughput_task
 from suites.experiments.gpu_evidence.cases import Case, case, every_saver, others, table2, table3
@@ -158,6 +159,24 @@ def test_compiled_stands_beside_the_same_way_as_it_is(
     monkeypatch.setattr(gpu_throughput_task, "compiler_missing", lambda: "triton")
     row = do(gpu_throughput_task.measure_compiled, where)
     assert (row["status"], row["left_out"]) == ("ok", ["triton"])
+
+
+def test_the_kernel_is_held_to_float64_shape_by_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU its place is taken by the CPU's kernel, or by torch's own convolutions."""
+    monkeypatch.setattr(gpu_kernel_task, "problem", lambda: None)
+    where = folder(tmp_path, "gpu_kernel", dtype="float32")
+    row = do(gpu_kernel_task.measure, where)
+    assert row["status"] == "ok"
+    assert len(row["errors"]) == 2
+    assert all(0 < e < 1e-5 for parts in row["errors"].values() for e in parts.values())
+    monkeypatch.setitem(gpu_kernel_task.BOUNDS, "float32", 1e-12)
+    assert "coefficients is off by" in do(gpu_kernel_task.measure, where)["reason"]
+    monkeypatch.setattr(gpu_kernel_task, "problem", lambda: "Triton is not installed")
+    row = do(gpu_kernel_task.measure, where)
+    assert (row["status"], row["errors"]) == ("ok", {})
+    assert row["left_out"] == ["the fused kernel: Triton is not installed"]
 
 
 def test_the_machine_is_measured_after_its_products_were_checked(
