@@ -31,8 +31,8 @@ class Config:
         frames: output frames of a program.
         m_step, n_step: atoms of a step, over space and over time.
         warps, stages: Triton's num_warps and num_stages.
-        registers: that a thread may have; None leaves it to ptxas, which for two programs at a time
-            spills a few.
+        registers: that a thread may have; None leaves it to ptxas, which sometimes spills a few so
+            that two programs fit.
     """
 
     positions: int
@@ -97,6 +97,8 @@ def choose(name: str, card: int, precision: str, g: Geometry) -> Config:
         short, turing = g.kernel_size[0] <= 3, card < 80
         positions, warps = 64 if short or not turing else 32, 4 if short and not turing else 8
         return Config(positions, 16, block(g.group_out, 64), 1, m, n, warps, 1)
-    outputs = block(g.group_out, 64 if precision == "ieee" else 128)
-    registers = 168 if precision == "ieee" and name == "grad_mixing" else None
+    outputs = block(g.group_out, 64 if precision == "ieee" or card < 80 else 128)
+    in_steps = (m, n) != (g.num_spatial_atoms, g.num_temporal_atoms)
+    spills = in_steps or (precision == "ieee" and name == "grad_mixing")
+    registers = 255 if spills else None
     return Config(64 if name == "convolve" else 32, 16, outputs, 1, m, n, 8, 1, registers)
