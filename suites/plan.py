@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,6 +110,26 @@ def main(
         Path | None,
         typer.Option(metavar="FILE.pickle", help="The same for pytorch.org/memory_viz."),
     ] = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Plan each block of the network by itself.")
+    ] = False,
+    block: Annotated[
+        list[str] | None,
+        typer.Option(help="With --mixed: modules that are blocks, as layer1.*; repeatable."),
+    ] = None,
+    saver: Annotated[
+        list[str] | None,
+        typer.Option(help="With --mixed: a saver beside the plan, as bf16; repeatable."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="With --mixed: int8 too; gradients are approximate.")
+    ] = False,
+    bus: Annotated[
+        str | None, typer.Option(help="With --mixed: what crosses the bus in a second [12GiB].")
+    ] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option(help="With --mixed: where the plan is written [plan.json].")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List ways of training that fit under a memory cap, the cheapest first."""
@@ -139,31 +161,24 @@ def main(
     layer_options = dict(name_and_value("--layer-option", t) for t in layer_option or ())
 
     from stdcf.memory.cuda.cudnn_fallback import Versions
+    from stdcf.memory.predict import Predictor
     from suites.engine.catalog import build_any
     from suites.planning.explain import as_object as explained
     from suites.planning.explain import read_way, save, tables
+    from suites.planning.mixed import by_block
     from suites.planning.planner import Planner
     from suites.planning.report import Asked, as_object, notes, table
     from suites.planning.ways import preference, schedules, selection
 
     versions = Versions.read(torch_version, cudnn_version)
-    planner = Planner(
-        lambda: build_any(
-            model,
-            num_classes=classes,
-            in_channels=channels,
-            layer=layer,
-            layer_options=layer_options,
-            model_options=model_options,
-        ),
-        (channels, frames, height, width),
-        -(-batch // ranks),
-        device=device,
-        alloc_conf=alloc_conf,
-        context_bytes=context_bytes,
-        versions=versions,
-        optimizer=optimizer,
-        ranks=ranks,
+    build = partial(
+        build_any,
+        model,
+        num_classes=classes,
+        in_channels=channels,
+        layer=layer,
+        layer_options=layer_options,
+        model_options=model_options,
     )
     asked = Asked(
         cap=cap,
@@ -179,10 +194,39 @@ def main(
         context_bytes=context_bytes,
         model_options=model_options,
         layer_options=layer_options,
-        batch_norm=planner.has_batch_norm,
         ranks=ranks,
         versions_warning=versions.warning if device != "cpu" else "",
     )
+    of_whole: dict[str, object] = {"--itsl": itsl, "--all": show_all, "--explain": explain}
+    of_blocks: dict[str, object] = {
+        "--block": block,
+        "--saver": saver,
+        "--int8": int8,
+        "--bus": bus,
+    }
+    of_whole |= {"--timeline": timeline, "--snapshot": snapshot, "--solve": solve != "batch"}
+    of_whole |= {"--ranks": ranks > 1}
+    of_blocks |= {"--plan-file": plan_file}
+    for option, given in (of_whole if mixed else of_blocks).items():
+        if given and mixed:
+            raise UserError(f"{option} is of whole networks: leave it or --mixed out")
+        if given:
+            raise UserError(f"{option} is of plans for each block: add --mixed")
+    if mixed:
+        predictor = Predictor(build, device, alloc_conf, versions)
+        return by_block(asked, predictor, block, saver or (), int8, bus, plan_file, as_json)
+    planner = Planner(
+        build,
+        (channels, frames, height, width),
+        -(-batch // ranks),
+        device=device,
+        alloc_conf=alloc_conf,
+        context_bytes=context_bytes,
+        versions=versions,
+        optimizer=optimizer,
+        ranks=ranks,
+    )
+    asked = replace(asked, batch_norm=planner.has_batch_norm)
     found = schedules(iterations, sizes)
     if solve != "batch":
         return _solved(asked, planner, found, solve, show_all, as_json)

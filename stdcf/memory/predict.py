@@ -29,6 +29,7 @@ from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.savers.batch import Batch, Inputs
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.timeline import Timeline
+from stdcf.memory.tracking.listeners import Listener, tell
 from stdcf.memory.tracking.real_outputs import RealOutputs
 from stdcf.memory.tracking.tracker import LifeTracker
 from stdcf.memory.tracking.workspaces import Workspaces
@@ -168,9 +169,14 @@ class Predictor:
         savers: Sequence[str | Saver] = (),
         workspaces: bool = False,
         ranks: int = 1,
+        listeners: Sequence[Listener] = (),
         **options: Any,
     ) -> MemoryReport:
-        """`predict_peak` of one step; the options are its own."""
+        """`predict_peak` of one step; the options are its own.
+
+        Args:
+            listeners: are given the step's tracker and are told of each of its operators.
+        """
         words = parse_savers(savers)
         _refuse_compiled(words)
         if workspaces and self._on_cuda and not torch.cuda.is_available():
@@ -178,6 +184,7 @@ class Predictor:
         step_options = StepOptions(**options, savers=words)
         log = Workspaces() if workspaces else None
         libraries = CudaLibraries(self._falls_back) if self._on_cuda else None
+        told = [one for one in (log, libraries, *listeners) if one is not None]
         with quiet(), reading_refused(), self._mode, RealOutputs():
             # On CUDA torch's optimisers default to foreach, whose temporaries are all parameters'
             # size.
@@ -196,12 +203,11 @@ class Predictor:
                 step.optimizer,
                 step.batch,
                 host_apart=self._on_cuda or not workspaces,
-                on_operator=_listeners(log, libraries),
+                on_operator=tell(told),
                 buckets=buckets.tensors,
             )
-            for listener in (log, libraries):
-                if listener is not None:
-                    listener.tracker = tracker
+            for listener in told:
+                listener.tracker = tracker
             try:
                 _second_step(step, tracker, self._on_cuda)
             finally:
@@ -240,7 +246,10 @@ class Predictor:
             if optimizer is not None:
                 step.make_state()
             tracker = LifeTracker(
-                step.model, step.optimizer, step.batch, on_operator=_listeners(None, libraries)
+                step.model,
+                step.optimizer,
+                step.batch,
+                on_operator=tell([] if libraries is None else [libraries]),
             )
             if libraries is not None:
                 libraries.tracker = tracker
@@ -321,18 +330,6 @@ def reading_refused() -> Iterator[None]:
         if ".numpy() is not supported for tensor subclasses" not in str(error):
             raise
         raise UserError(_READS.format("numpy()")) from error
-
-
-def _listeners(
-    log: Workspaces | None, libraries: CudaLibraries | None
-) -> Callable[[Any, Any, Any, int], None] | None:
-    notes = [listener.note for listener in (log, libraries) if listener is not None]
-
-    def note(function: Any, arguments: Any, out: Any, before_bytes: int) -> None:
-        for one in notes:
-            one(function, arguments, out, before_bytes)
-
-    return note if notes else None
 
 
 def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> None:

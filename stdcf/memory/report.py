@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stdcf.errors import UserError
+from stdcf.memory.savers.names import label
 from stdcf.memory.timeline import Timeline
 from stdcf.memory.tracking.moment import Moment
 
@@ -193,7 +194,7 @@ class MemoryReport:
         size = "×".join(map(str, self.input_shape))
         parts = [self.measured_by, self.device, f"clip {size}"]
         parts += [self.stage] if self.stage else []
-        parts += ["+".join(self.savers)] if self.savers else []
+        parts += ["+".join(map(label, self.savers))] if self.savers else []
         lines = [f"peak {self.peak_mib:,.1f} MiB ({', '.join(parts)})"]
         if self.moment is not None:
             lines.append(f"  at {self.moment}")

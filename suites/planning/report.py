@@ -9,7 +9,7 @@ from typing import Any
 
 from stdcf.memory.report import MARGIN
 from stdcf.memory.savers.names import read_words
-from suites.planning.ways import Way
+from suites.planning.ways import Schedule, Way
 from suites.tables.table import Table
 
 MIB = 2**20
@@ -135,7 +135,7 @@ def notes(
     lines += [f"  {words}" for words in _cautions(best, asked.batch_norm)]
     if testing_bytes is not None and testing_bytes > best.needs_bytes:
         lines.append(_testing(asked, testing_bytes))
-    return [*lines, f"run: {command(asked, best)}"]
+    return [*lines, f"run: {command(asked, best.schedule, best.savers)}"]
 
 
 def _testing(asked: Asked, testing_bytes: int) -> str:
@@ -185,7 +185,7 @@ def _cautions(way: Way, batch_norm: bool) -> list[str]:
     return [*found, *([f"time beside multiplications: {', '.join(beside)}"] if beside else [])]
 
 
-def command(asked: Asked, way: Way) -> str:
+def command(asked: Asked, schedule: Schedule, savers: Sequence[str]) -> str:
     """The `suites.run` line that trains so."""
     batch, channels, *clip = asked.shape
     words = ["python", "-m", "suites.run", "single", "--dataset", asked.dataset]
@@ -201,13 +201,13 @@ def command(asked: Asked, way: Way) -> str:
         "channels": channels,
         "batch": batch,
         "optimizer": asked.optimizer,
-        "mode": way.schedule.name.partition(" ")[0],
+        "mode": schedule.name.partition(" ")[0],
     }
-    if way.schedule.name != "full":
-        options["itsl"] = f"{way.schedule.beta},{way.schedule.gamma}"
-        options["iterations"] = way.schedule.iterations
-    if way.savers:
-        options["savers"] = ",".join(way.savers)
+    if schedule.name != "full":
+        options["itsl"] = f"{schedule.beta},{schedule.gamma}"
+        options["iterations"] = schedule.iterations
+    if savers:
+        options["savers"] = ",".join(savers)
     for name, value in options.items():
         words += ["--option", f"{name}={value}"]
     for name, value in asked.model_options.items():
@@ -239,7 +239,7 @@ def as_object(
         "cap_bytes": asked.cap_bytes,
         "ways": [_way_object(way, asked.cap_bytes) for way in [*shown, *others]],
         "take": 0 if fits else None,
-        "command": command(asked, best) if fits else None,
+        "command": command(asked, best.schedule, best.savers) if fits else None,
         "testing_needs_bytes": testing_bytes,
     }
 

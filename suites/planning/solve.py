@@ -223,7 +223,8 @@ def notes(asked: Asked, found: Sequence[Largest], left_out: dict[str, str]) -> l
         return [*lines, f"no clip fits at {asked.shape[0]} clips a step; take a smaller batch"]
     lines.append(f"largest: {_words(best.clip)}, {describe(best.way)}")
     shape = (*asked.shape[:2], *best.clip)
-    return [*lines, f"run: {command(replace(asked, shape=shape), best.way)}"]
+    line = command(replace(asked, shape=shape), best.way.schedule, best.way.savers)
+    return [*lines, f"run: {line}"]
 
 
 def as_object(asked: Asked, found: Sequence[Largest], unknown: str) -> dict[str, Any]:

@@ -22,6 +22,18 @@ from stdcf.memory.savers.saver import Saver
 from stdcf.memory.savers.second_look import VALUES, looking_at, saves_fewer
 
 
+class CannotRunAgain(UserError):
+    """A block whose second run would not give what its first one did.
+
+    Attributes:
+        block: its name in the model.
+    """
+
+    def __init__(self, block: str, words: str) -> None:
+        super().__init__(words)
+        self.block = block
+
+
 class Checkpoint(Saver):
     """Keeps each block's input alone and runs the block again in the backward pass (Chen et al.
     2016), by torch.utils.checkpoint.
@@ -33,11 +45,15 @@ class Checkpoint(Saver):
     block changes its input in place, it is an error that names the block.
 
     Warns of blocks whose parts the model calls itself: of those nothing is saved.
+
+    Args:
+        find: gives the blocks of a model by name.
     """
 
     name = "checkpoint"
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[nn.Module], dict[str, nn.Module]] = blocks) -> None:
+        self._find = find
         self._passes: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
         self._secret: set[tuple[int, str]] = set()
 
@@ -47,7 +63,9 @@ class Checkpoint(Saver):
         number = self._passes[model] = self._passes.get(model, 0) + 1
         # The first three and every power of two: a state may not show at once.
         look = number < 4 or number & (number - 1) == 0
-        return _Pass(packing, look, self._secret).around(model, first=number == 1)
+        return _Pass(packing, look, self._secret).around(
+            model, self._find(model), first=number == 1
+        )
 
 
 class _Pass:
@@ -58,9 +76,8 @@ class _Pass:
         self._ran: set[int] = set()
 
     @contextmanager
-    def around(self, model: nn.Module, first: bool) -> Iterator[None]:
+    def around(self, model: nn.Module, named: dict[str, nn.Module], first: bool) -> Iterator[None]:
         """Within, each block's forward is checkpointed; the modules are left as they were."""
-        named = blocks(model)
         modules = {id(block): (name, block) for name, block in reversed(named.items())}
         before = {key: block.__dict__.get("forward") for key, (_, block) in modules.items()}
         called: set[int] = set()
@@ -139,9 +156,10 @@ class _Pass:
             )
         first.over()
         if any(t._version != version for t, version in zip(tensors, versions, strict=True)):
-            raise UserError(
+            raise CannotRunAgain(
+                name,
                 f"checkpoint cannot run block {name} again: it changes its input in place; make "
-                "its first operation one that does not (inplace=False), or leave checkpoint out"
+                "its first operation one that does not (inplace=False), or leave checkpoint out",
             )
         return out
 

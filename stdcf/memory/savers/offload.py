@@ -33,11 +33,12 @@ class Offload(Saver):
     def forward(
         self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing
     ) -> AbstractContextManager[object]:
-        packing.packers.append(_send)
+        packing.packers.append(send)
         return nullcontext()
 
 
-def _send(tensor: Tensor) -> _OnHost:
+def send(tensor: Tensor) -> _OnHost:
+    """A copy in the host's memory, pinned if the tensor is on a GPU."""
     with on_host():
         copy = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
         copy.copy_(tensor, non_blocking=True)

@@ -70,10 +70,12 @@ class Packing:
 
     Attributes:
         packers: each returns None for what it does not take; savers add theirs.
+        listeners: are told of each tensor that may be packed, before it is.
     """
 
     def __init__(self, keep: Iterable[Tensor]) -> None:
         self.packers: list[Packer] = []
+        self.listeners: list[Callable[[Tensor], None]] = []
         self._kept = {storage._cdata for storage in storages(list(keep))}
         self._known: dict[tuple[Any, ...], tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
         self._sources: dict[int, weakref.ref[Any]] = {}
@@ -88,6 +90,8 @@ class Packing:
         storage = next(storages(tensor), None)
         if storage is None or storage._cdata in self._kept:
             return Reference.to(tensor)
+        for tell in self.listeners:
+            tell(tensor)
         layout = (tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         key = (storage._cdata, *layout, tensor.dtype, tensor._version)
         storage_ref, packed_ref = self._known.get(key, (None, None))

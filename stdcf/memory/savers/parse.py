@@ -10,6 +10,7 @@ from stdcf.memory.savers.checkpoint import Checkpoint
 from stdcf.memory.savers.int8 import Int8
 from stdcf.memory.savers.names import NAMES, read_words
 from stdcf.memory.savers.offload import Offload
+from stdcf.memory.savers.plan import Plan
 from stdcf.memory.savers.recompute import Recompute
 from stdcf.memory.savers.saver import Saver
 
@@ -20,15 +21,19 @@ SAVERS: dict[str, Callable[..., Saver]] = {
     "accumulate": Accumulate,
     "int8": Int8,
     "offload": Offload,
+    "plan": Plan,
     "budget": Budget,
 }
+# What a plan decides for each block.
+_PLANNED = ("recompute", "checkpoint", "int8", "offload", "budget")
 
 
 def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
     """Savers from words such as "checkpoint" and "accumulate=4"; a saver stays as it is.
 
     Raises:
-        UserError: for an unknown or repeated name, or a number that is missing or wrong.
+        UserError: for an unknown or repeated name, a value that is missing or wrong, or savers that
+            do not go together.
     """
     given = [word for word in words if isinstance(word, Saver)]
     texts = words if isinstance(words, str) else [w for w in words if isinstance(w, str)]
@@ -37,4 +42,7 @@ def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
         if name in found:
             raise UserError(f"saver {name} is named twice")
         found[name] = SAVERS[name]() if number is None else SAVERS[name](number)
+    for name in _PLANNED if "plan" in found else ():
+        if name in found:
+            raise UserError(f"a plan says for each block whether it is to {name}: leave {name} out")
     return tuple(found[name] for name in NAMES if name in found)

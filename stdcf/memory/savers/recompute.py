@@ -36,7 +36,7 @@ class Recompute(Saver):
 
     @contextmanager
     def forward(self, model: nn.Module, clip_BCTHW: Tensor, packing: Packing) -> Iterator[None]:
-        with _Watch(packing) as watch:
+        with Watch(packing) as watch:
             packing.packers.append(watch.pack)
             yield
 
@@ -66,16 +66,21 @@ class _Known:
     recipe: _Recipe
 
 
-class _Watch(TorchFunctionMode):
-    """Sees normalisations and activations run, and packs what they make as recipes."""
+class Watch(TorchFunctionMode):
+    """Sees normalisations and activations run, and packs what they make as recipes.
 
-    def __init__(self, packing: Packing) -> None:
+    Args:
+        is_on: whether what runs just now is to be computed again.
+    """
+
+    def __init__(self, packing: Packing, is_on: Callable[[], bool] = lambda: True) -> None:
         super().__init__()
-        self._packing = packing
+        self._packing, self._is_on = packing, is_on
         self._recipes: dict[int, _Known] = {}
         self._coming: _Recipe | None = None
 
-    def pack(self, tensor: Tensor) -> _Recipe | None:
+    def pack(self, tensor: Tensor) -> Packed | None:
+        """A recipe for a tensor that one of them has made; None for others."""
         return self._coming or self._recipe_of(tensor)
 
     def __torch_function__(
@@ -87,7 +92,8 @@ class _Watch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         relu = func in _RELUS
-        if not (relu or func in _KEEP_INPUT) or is_suspended() or not torch.is_grad_enabled():
+        watched = (relu or func in _KEEP_INPUT) and self._is_on()
+        if not watched or is_suspended() or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         source: Tensor = args[0] if args else kwargs["input"]
         known = self._recipe_of(source)

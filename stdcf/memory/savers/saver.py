@@ -21,7 +21,7 @@ class Saver:
     """
 
     name: ClassVar[str]
-    gradients: ClassVar[str] = "the same bits"
+    gradients: str = "the same bits"
     costs: ClassVar[str] = ""
     compiles: ClassVar[bool] = False
     micro_batches: int = 1

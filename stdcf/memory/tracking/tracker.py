@@ -129,6 +129,11 @@ class LifeTracker(TorchDispatchMode):
                 sums[category] = sums.get(category, 0) + life.n_bytes
         return sums
 
+    def life_of(self, tensor: Tensor) -> Life | None:
+        """That of a tensor's storage; None if it was not seen."""
+        found = (self._alive.get(storage._cdata) for storage in storages(tensor))
+        return next((entry[1] for entry in found if entry is not None), None)
+
     @property
     def peak_bytes(self) -> int:
         """The most bytes that were alive at once."""

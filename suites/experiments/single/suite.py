@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
-from stdcf.memory.savers.names import canonical
+from stdcf.memory.savers.names import canonical, label
 from stdcf.stages.stage import Stage, full_size, itsl
 from suites.engine.imported_model import is_import_path, source_digest
 from suites.engine.request import beta_gamma, clip_size
@@ -57,7 +57,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
             model=model,
             layer=layer,
             options=own,
-            mode="-".join([mode, *savers]),
+            mode="-".join([mode, *map(label, savers)]),
             stages=_stages(mode, options, request.epochs or EPOCHS),
             seed=seed,
             batch_size=options["batch"],

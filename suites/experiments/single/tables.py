@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
+from stdcf.memory.savers.names import label
 from suites.engine.suite import Row
 from suites.reporting import cells, columns
 from suites.reporting.columns import Column, Line
@@ -16,7 +17,7 @@ def table(rows: Sequence[Row]) -> Table:
         [
             Column[Line]("Model", lambda line: "{model} {layer}".format(**line.rows[0])),
             Column("Training", lambda line: line.rows[0]["mode"].partition("-")[0]),
-            Column("Savers", lambda line: "+".join(line.rows[0].get("savers") or ()) or "–"),
+            Column("Savers", lambda x: "+".join(map(label, x.rows[0].get("savers") or ())) or "–"),
             columns.percent("Clip acc., %"),
             Column("Peak pred., MiB", lambda x: cells.mib(x.rows[0].get("predicted_peak_bytes"))),
             Column("Peak meas., MiB", lambda x: cells.mib(x.rows[0].get("measured_peak_bytes"))),

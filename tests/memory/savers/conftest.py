@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stdcf.memory import LifeTracker
-from stdcf.memory.savers import learn, parse_savers
+from stdcf.memory.savers import Saver, learn, parse_savers
 from stdcf.models import create_model
 
 CLIP = (4, 1, 8, 32, 32)
@@ -78,7 +78,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 class Learnt:
     """Gradients, buffers and peak of one learnt batch."""
 
-    def __init__(self, model: nn.Module, savers: str, clip_BCTHW: Tensor, label: Tensor) -> None:
+    def __init__(
+        self, model: nn.Module, savers: str | list[Saver], clip_BCTHW: Tensor, label: Tensor
+    ) -> None:
         model = copy.deepcopy(model)
         torch.manual_seed(0)
         with LifeTracker(model, None, [clip_BCTHW, label]) as tracker:

@@ -12,9 +12,9 @@ from stdcf.memory.savers.names import NAMES, canonical
 
 def test_every_name_has_a_saver():
     assert list(SAVERS) == list(NAMES)
-    numbers = {"accumulate": "=2", "budget": "=1"}
-    words = [name + numbers.get(name, "") for name in NAMES]
-    savers = parse_savers(words)
+    values = {"accumulate": "=2", "plan": "=layer1:offload", "budget": "=1"}
+    words = [name + values.get(name, "") for name in NAMES]
+    savers = [saver for word in words for saver in parse_savers(word)]
     assert [saver.name for saver in savers] == list(NAMES)
     assert [str(saver) for saver in savers] == words
     assert all(saver.__doc__ for saver in savers)

@@ -1,0 +1,1 @@
+"""The cheapest plan, block by block, whose step fits under a cap."""
