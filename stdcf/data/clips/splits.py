@@ -92,10 +92,11 @@ def make_data(
     *,
     synthetic: bool = False,
     listed: Mapping[str, int] | None = None,
+    frame_rates: Sequence[float] = (),
 ) -> VideoData:
     """VideoData of the splits "train" and "test".
 
-    options: what else determines the clips. listed: see `VideoData`.
+    options: what else determines the clips. listed, frame_rates: see `VideoData`.
     """
     for part, split in splits.items():
         if len(split.plan) == 0:
@@ -119,6 +120,7 @@ def make_data(
         (*notes, *_copies(splits, classes)),
         synthetic,
         listed=dict(listed or {}),
+        frame_rates=tuple(frame_rates),
     )
 
 

@@ -89,15 +89,18 @@ def frame_rates(files: Sequence[Path]) -> tuple[float, ...]:
     return tuple(sorted(rates))
 
 
+def rate_notes(rates: Sequence[float]) -> list[str]:
+    """A note of videos whose frame rates differ."""
+    if not rates or rates[-1] < 1.02 * rates[0]:
+        return []
+    return [f"Clips count frames, and the videos have {rates[0]:g} to {rates[-1]:g} a second."]
+
+
 def _time_notes(rates: Sequence[float], fps: float | None) -> list[str]:
     if fps is not None:
         return [f"Clips are resampled to {fps:g} frames a second by their times."]
-    if not rates or rates[-1] < 1.02 * rates[0]:
-        return []
-    return [
-        f"Clips count frames, and the videos have {rates[0]:g} to {rates[-1]:g} a second: "
-        "--data-option fps=30 resamples them by their times."
-    ]
+    told = rate_notes(rates)
+    return [f"{told[0][:-1]}: --data-option fps=30 resamples them by their times."] if told else []
 
 
 def stream(

@@ -13,6 +13,7 @@ from stdcf.data.clips.splits import (
 )
 from stdcf.data.frames.cache import Progress, cache_videos
 from stdcf.data.sets.films import film_note
+from stdcf.data.sets.listing import frame_rates, rate_notes
 from stdcf.data.sets.tree import check_films
 
 
@@ -70,4 +71,13 @@ def decoded_clips(
     }
     names = {part: [file for _, file in rows] for part, rows in parts.items()}
     told = [*notes, *film_note(names["train"], names["test"]), *padding_notes(splits, clip_frames)]
-    return make_data(name, classes, splits, common | dict(options), told, listed=listed)
+    rates = frame_rates([folder / file for file in names["train"]])
+    return make_data(
+        name,
+        classes,
+        splits,
+        common | dict(options),
+        [*told, *rate_notes(rates)],
+        listed=listed,
+        frame_rates=rates,
+    )

@@ -59,6 +59,7 @@ def test_ucf101_goes_by_its_lists(tmp_path: Path, make_video, end: str) -> None:
     films = [{name[-11:-8] for name in part.video_names} for part in (data.train, data.test)]
     assert films == [{"g08", "g09"}, {"g01", "g02"}]
     assert data.notes == ()
+    assert data.frame_rates == (25.0,)
     assert verify("ucf101", root).sound == 16
 
 
