@@ -104,7 +104,15 @@ class StepMeter:
             raise UserError("a step of a meter's own takes its loss=, of the output and the batch")
         sized = batch_of(batch, self._inputs) if isinstance(batch, int) else batch
         with self._around(sized.pair if isinstance(sized, Batch) else sized):
-            learn(self._model, sized, None, self._loss, savers, inputs=self._inputs)
+            learn(
+                self._model,
+                sized,
+                None,
+                self._loss,
+                savers,
+                optimizer=self._optimizer,
+                inputs=self._inputs,
+            )
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
 

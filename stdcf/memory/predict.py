@@ -27,6 +27,7 @@ from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.savers.batch import Batch, Inputs
+from stdcf.memory.savers.company import refuse_ranks
 from stdcf.memory.step import Loss, StepOptions, TrainingStep
 from stdcf.memory.timeline import Timeline
 from stdcf.memory.tracking.listeners import Listener, tell
@@ -193,6 +194,10 @@ class Predictor:
             step = step_options.build(
                 self.model, batch, torch.device("cpu"), foreach, scaler=_FakeScaler()
             )
+            refuse_ranks(words, ranks)
+            if any(saver.changes_state for saver in words):
+                # Where the state is and when it came depend on the step before.
+                step.warm_up()
             buckets = GradientBuckets([])
             if ranks > 1:
                 parts = max((saver.micro_batches for saver in words), default=1)
@@ -344,7 +349,7 @@ def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> Non
     with tracker:
         operators = cuda_operators() if on_cuda else nullcontext()
         with modelled_device("cuda" if on_cuda else "cpu"), operators:
-            step.learn(make_target)
+            step.learn(make_target if step.target is None else None)
         step.update()
     tracker.backdate_state()
 

@@ -14,6 +14,7 @@ from stdcf.errors import UserError
 from stdcf.layers.plans import device_kind
 from stdcf.memory.savers import Saver, learn
 from stdcf.memory.savers.batch import Batch, Inputs, takes_clip_shape
+from stdcf.memory.savers.company import no_scaler
 from stdcf.memory.tracking.lives import tensors
 from stdcf.stages.optimizers import OPTIMIZERS
 
@@ -145,6 +146,10 @@ class StepOptions:
 
             to_channels_last(model)
             batch = batch.map(_channels_last)
+        for saver in self.savers:
+            saver.prepare(model)
+            if saver.updates and autocast is torch.float16:
+                raise UserError(no_scaler(saver))
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
             raise UserError("the model has no parameters to train")
@@ -247,6 +252,7 @@ class TrainingStep:
             self.target,
             self._loss,
             self.savers,
+            optimizer=self.optimizer,
             autocast=self._autocast,
             weigh=(lambda loss: loss) if scaler is None else scaler.scale,
             make_target=None if self.against_batch else make_target,

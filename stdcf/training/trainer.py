@@ -18,6 +18,7 @@ from stdcf.errors import UserError
 from stdcf.layers import set_dilation
 from stdcf.memory.meter import StepMeter
 from stdcf.memory.savers import Saver, learn
+from stdcf.memory.savers.company import prepare
 from stdcf.memory.step import LOSSES
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.memory.tracking.watch import CapWatch
@@ -85,17 +86,14 @@ class Trainer:
         self.model = numerics.place(ranks.synchronised(model))
         self.data = data
         self.stages = list(stages)
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size, self.seed = batch_size, seed
         self.numerics = numerics
         self.folder, self._checkpoint = folder, folder / "checkpoint.pt"
-        self.num_workers = num_workers
-        self.savers = savers
+        self.num_workers, self.savers = num_workers, savers
         on_cpu = numerics.device.type == "cpu"
         self.watch = None if cap_bytes is None or not on_cpu else CapWatch(self.model, cap_bytes)
         self.on_progress, self.on_stage = on_progress, on_stage
-        self.should_stop = should_stop
-        self.ranks = ranks
+        self.should_stop, self.ranks = should_stop, ranks
         self.loss, self.shuffle = LOSSES[loss], shuffle
         self.classifies = loss == "cross_entropy"
 
@@ -133,6 +131,7 @@ class Trainer:
 
     def _enter_stage(self) -> None:
         apply_stage(self.model, self.stage)
+        prepare(self.savers, self.model, self.stage.clip_norm)
         self.network = self.ranks.wrap(self.model)
         if self.stage.fresh_optimizer:
             self.optimizer = make_optimizer(self.model, self.stage)
@@ -233,6 +232,7 @@ class Trainer:
                 label if self.classifies else x_BCTHW,
                 self.loss,
                 self.savers,
+                optimizer=self.optimizer,
                 autocast=self.numerics.autocast,
                 weigh=lambda loss: self.ranks.of_global_mean(loss, len(label), all_clips),
                 learnt=learnt.add,

@@ -13,9 +13,13 @@ NAMES: dict[str, tuple[Callable[[str], float | str], str] | None] = {
     "recompute": None,
     "checkpoint": None,
     "accumulate": (int, "4"),
+    "freeze": (str, "stem"),
     "int8": None,
     "offload": None,
     "plan": (read_plan, "FILE.json"),
+    "fused": None,
+    "step_in_backward": None,
+    "state_on_host": None,
     "budget": (float, "0.5"),
 }
 VALID = ", ".join(name if found is None else f"{name}={found[1]}" for name, found in NAMES.items())
@@ -75,6 +79,8 @@ def _read(word: str) -> tuple[str, float | str | None]:
     kind = "number" if read in (int, float) else "value"
     try:
         value = read(text)
+        if value == "":
+            raise ValueError
     except UserError:
         raise
     except ValueError:

@@ -69,7 +69,8 @@ class Packing:
         keep: tensors that are never packed: parameters, buffers, the batch.
 
     Attributes:
-        packers: each returns None for what it does not take; savers add theirs.
+        packers: each returns None for what it does not take; savers add theirs. What has a true
+            attribute `for_one` stands for the tensor for this one operator alone.
         listeners: are told of each tensor that may be packed, before it is.
     """
 
@@ -102,6 +103,8 @@ class Packing:
                 return known
         for packer in self.packers:
             packed = packer(tensor)
+            if packed is not None and getattr(packed, "for_one", False):
+                return packed
             if packed is not None:
                 self._known[key] = weakref.ref(storage), weakref.ref(packed)
                 return packed

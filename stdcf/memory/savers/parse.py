@@ -7,21 +7,30 @@ from stdcf.memory.savers.accumulate import Accumulate
 from stdcf.memory.savers.autocast import Bf16
 from stdcf.memory.savers.budget import Budget
 from stdcf.memory.savers.checkpoint import Checkpoint
+from stdcf.memory.savers.company import no_accumulation
+from stdcf.memory.savers.freeze import Freeze
+from stdcf.memory.savers.fused import Fused
 from stdcf.memory.savers.int8 import Int8
 from stdcf.memory.savers.names import NAMES, read_words
 from stdcf.memory.savers.offload import Offload
 from stdcf.memory.savers.plan import Plan
 from stdcf.memory.savers.recompute import Recompute
 from stdcf.memory.savers.saver import Saver
+from stdcf.memory.savers.state_on_host import StateOnHost
+from stdcf.memory.savers.step_in_backward import StepInBackward
 
 SAVERS: dict[str, Callable[..., Saver]] = {
     "bf16": Bf16,
     "recompute": Recompute,
     "checkpoint": Checkpoint,
     "accumulate": Accumulate,
+    "freeze": Freeze,
     "int8": Int8,
     "offload": Offload,
     "plan": Plan,
+    "fused": Fused,
+    "step_in_backward": StepInBackward,
+    "state_on_host": StateOnHost,
     "budget": Budget,
 }
 # What a plan decides for each block.
@@ -45,4 +54,7 @@ def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
     for name in _PLANNED if "plan" in found else ():
         if name in found:
             raise UserError(f"a plan says for each block whether it is to {name}: leave {name} out")
+    for saver in found.values():
+        if saver.updates and "accumulate" in found:
+            raise UserError(no_accumulation(saver))
     return tuple(found[name] for name in NAMES if name in found)

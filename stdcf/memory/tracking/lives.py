@@ -1,6 +1,6 @@
 """The life of one storage, and how to find the storages of anything."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils.weak import WeakTensorKeyDictionary
 
+# By identity: an attribute of the tensors would be pickled with them.
+_put_on_host: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary()
 _on_host: ContextVar[bool] = ContextVar("on_host", default=False)
 
 
@@ -72,6 +75,17 @@ def on_host() -> Iterator[None]:
 def makes_on_host() -> bool:
     """Whether `on_host` is in force."""
     return _on_host.get()
+
+
+def put_on_host(tensor: Tensor) -> Tensor:
+    """Marks a tensor that lies on the host from now on, whatever its device."""
+    _put_on_host[tensor] = True
+    return tensor
+
+
+def lies_on_host(tensor: Any) -> bool:
+    """Whether `put_on_host` was called with it."""
+    return isinstance(tensor, Tensor) and tensor in _put_on_host
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:

@@ -13,7 +13,14 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from stdcf.memory.tracking.lives import Life, attribute_tensors, makes_on_host, storages, tensors
+from stdcf.memory.tracking.lives import (
+    Life,
+    attribute_tensors,
+    lies_on_host,
+    makes_on_host,
+    storages,
+    tensors,
+)
 from stdcf.memory.tracking.moment import Moment
 from stdcf.memory.tracking.place import Place
 
@@ -260,7 +267,7 @@ class LifeTracker(TorchDispatchMode):
                 self._alive[key][1].category = category
             self._resized(storage)
             return
-        host = self._host_apart and makes_on_host()
+        host = self._host_apart and (makes_on_host() or lies_on_host(tensor))
         now = self.moments[-1]
         life = Life(storage.nbytes(), category, self.time, self.place.phase, self._passes, host)
         if category is None:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stdcf.memory.tracking.lives import attribute_tensors, makes_on_host, storages
+from stdcf.memory.tracking.lives import attribute_tensors, lies_on_host, makes_on_host, storages
 from stdcf.memory.tracking.moment import Moment
 from stdcf.memory.tracking.place import Place
 from stdcf.memory.tracking.tracker import QUESTIONS, CapExceeded
@@ -60,7 +60,8 @@ class CapWatch(TorchDispatchMode):
         self._see(list(attribute_tensors(self._model)))
         self._see([p.grad for p in parameters if p.grad is not None])
         if self._optimizer is not None:
-            self._see(tree_leaves(list(self._optimizer.state.values())))
+            state = tree_leaves(list(self._optimizer.state.values()))
+            self._see([value for value in state if not lies_on_host(value)])
         self._batch = ()
         self._hold("start")
         self._place.follow()

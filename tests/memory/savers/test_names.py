@@ -12,7 +12,7 @@ from stdcf.memory.savers.names import NAMES, canonical
 
 def test_every_name_has_a_saver():
     assert list(SAVERS) == list(NAMES)
-    values = {"accumulate": "=2", "plan": "=layer1:offload", "budget": "=1"}
+    values = {"accumulate": "=2", "plan": "=layer1:offload", "freeze": "=stem", "budget": "=1"}
     words = [name + values.get(name, "") for name in NAMES]
     savers = [saver for word in words for saver in parse_savers(word)]
     assert [saver.name for saver in savers] == list(NAMES)

@@ -1,0 +1,78 @@
+"""Steps of an optimiser on some of its parameters alone."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from stdcf.errors import UserError
+from stdcf.memory.tracking.lives import lies_on_host, on_host, put_on_host
+
+# Optimisers whose state lies on the host between their steps.
+ON_HOST: WeakSet[Optimizer] = WeakSet()
+
+
+class Alone:
+    """An optimiser's step on one parameter at a time, with the optimiser's own state and rates.
+
+    Hooks on the optimiser's step are not called. Of an optimiser in `ON_HOST` the parameter's state
+    is on the device for as long as that takes.
+
+    Args:
+        optimizer: one whose step treats each parameter by itself.
+        saver: named in errors.
+
+    Raises:
+        UserError: if the optimiser asks for the loss again (LBFGS), which takes all parameters.
+    """
+
+    def __init__(self, optimizer: Optimizer, saver: str) -> None:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise UserError(
+                f"{saver} steps each parameter by itself, and LBFGS takes all at once: take adam, "
+                f"adamw or sgd, or leave {saver} out"
+            )
+        self._optimizer = optimizer
+        # Of the same class and with the same state, which a copy by copy.copy would lose parts of.
+        self._one: Optimizer = object.__new__(type(optimizer))
+
+    def step(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+        """The step on one parameter of a group of the optimiser's."""
+        state = self._optimizer.state[parameter]
+        hosted = {name: value for name, value in state.items() if lies_on_host(value)}
+        for name, value in hosted.items():
+            state[name] = value.to(parameter.device, copy=True)
+        self._step(parameter, group)
+        if self._optimizer in ON_HOST:
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.numel() == parameter.numel() > 1:
+                    state[name] = _sent(value, hosted.get(name))
+
+    def _step(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+        one = self._one
+        one.__dict__.clear()
+        one.__dict__.update(self._optimizer.__dict__)
+        # A scheduler puts a step of its own there, which is the optimiser's.
+        one.__dict__.pop("step", None)
+        one.__dict__["_optimizer_step_pre_hooks"] = OrderedDict()
+        one.__dict__["_optimizer_step_post_hooks"] = OrderedDict()
+        one.param_groups = [{**group, "params": [parameter]}]
+        type(self._optimizer).step(one)
+
+
+def _sent(value: Tensor, before: Tensor | None) -> Tensor:
+    with on_host():
+        if before is None:
+            before = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        return put_on_host(before.copy_(value))
+
+
+def grouped(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], nn.Parameter]]:
+    """Each parameter with its group."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            yield group, parameter
