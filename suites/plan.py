@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,12 +26,26 @@ def main(
     model: Annotated[
         str,
         typer.Option(
-            help="A model of this project, torchvision:NAME, or one of your own as "
-            "package.module:function or file.py:function."
+            help="A model of this project, torchvision:NAME, a video classifier as "
+            "transformers:NAME, or one of your own as package.module:function or file.py:function."
         ),
     ],
     clip: Annotated[str, typer.Option(help="Frames, height and width of a clip, as 8x224x224.")],
     batch: Annotated[int, typer.Option(help="Clips a step.")] = 8,
+    inputs: Annotated[
+        str,
+        typer.Option(
+            help="Of a model that takes another thing than one clip: a function, as "
+            "file.py:inputs, that gives (args, kwargs) for a batch size and a clip_shape."
+        ),
+    ] = "",
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="A function, as file.py:loss, of the output and the target or, with --inputs, the "
+            "batch; default cross entropy of the output or its logits."
+        ),
+    ] = "",
     layer: Annotated[str, typer.Option(help="The 3D convolution.")] = "regular",
     channels: Annotated[int, typer.Option(help="Of a frame; 1 is gray.")] = 3,
     classes: Annotated[int, typer.Option(help="How many classes.")] = 400,
@@ -162,23 +175,25 @@ def main(
 
     from stdcf.memory.cuda.cudnn_fallback import Versions
     from stdcf.memory.predict import Predictor
-    from suites.engine.catalog import build_any
     from suites.planning.explain import as_object as explained
     from suites.planning.explain import read_way, save, tables
     from suites.planning.mixed import by_block
+    from suites.planning.models import planned
     from suites.planning.planner import Planner
     from suites.planning.report import Asked, as_object, notes, table
     from suites.planning.ways import preference, schedules, selection
 
     versions = Versions.read(torch_version, cudnn_version)
-    build = partial(
-        build_any,
+    subject = planned(
         model,
-        num_classes=classes,
-        in_channels=channels,
+        (frames, height, width),
+        classes=classes,
+        channels=channels,
         layer=layer,
         layer_options=layer_options,
         model_options=model_options,
+        inputs=inputs,
+        loss=loss,
     )
     asked = Asked(
         cap=cap,
@@ -196,6 +211,7 @@ def main(
         layer_options=layer_options,
         ranks=ranks,
         versions_warning=versions.warning if device != "cpu" else "",
+        runs_here=subject.runs_here,
     )
     of_whole: dict[str, object] = {"--itsl": itsl, "--all": show_all, "--explain": explain}
     of_blocks: dict[str, object] = {
@@ -205,18 +221,20 @@ def main(
         "--bus": bus,
     }
     of_whole |= {"--timeline": timeline, "--snapshot": snapshot, "--solve": solve != "batch"}
-    of_whole |= {"--ranks": ranks > 1}
+    of_whole |= {"--ranks": ranks > 1, "--inputs": inputs, "--loss": loss}
     of_blocks |= {"--plan-file": plan_file}
     for option, given in (of_whole if mixed else of_blocks).items():
         if given and mixed:
             raise UserError(f"{option} is of whole networks: leave it or --mixed out")
         if given:
             raise UserError(f"{option} is of plans for each block: add --mixed")
+    if mixed and not subject.runs_here:
+        raise UserError(f"--mixed plans for models of one clip, and {model} takes other inputs")
     if mixed:
-        predictor = Predictor(build, device, alloc_conf, versions)
+        predictor = Predictor(subject.build, device, alloc_conf, versions)
         return by_block(asked, predictor, block, saver or (), int8, bus, plan_file, as_json)
     planner = Planner(
-        build,
+        subject.build,
         (channels, frames, height, width),
         -(-batch // ranks),
         device=device,
@@ -225,6 +243,7 @@ def main(
         versions=versions,
         optimizer=optimizer,
         ranks=ranks,
+        **subject.options,
     )
     asked = replace(asked, batch_norm=planner.has_batch_norm)
     found = schedules(iterations, sizes)

@@ -48,7 +48,7 @@ def build_imported(
     # Not above: tables know a model by its name alone, and torch takes seconds to import.
     from torch import nn
 
-    function = _find(name)
+    function = find(name)
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     given = dict(options)
@@ -80,7 +80,12 @@ def source_digest(name: str) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
 
 
-def _find(name: str) -> Callable[..., Any]:
+def find(name: str) -> Callable[..., Any]:
+    """What an import path names.
+
+    Raises:
+        UserError: if it cannot be imported, or has no such function.
+    """
     where, _, attribute = name.partition(":")
     module = _module(where)
     function = getattr(module, attribute, None)

@@ -41,6 +41,7 @@ class Asked:
     batch_norm: bool = True
     ranks: int = 1
     versions_warning: str = ""
+    runs_here: bool = True
 
     @property
     def title(self) -> str:
@@ -135,7 +136,14 @@ def notes(
     lines += [f"  {words}" for words in _cautions(best, asked.batch_norm)]
     if testing_bytes is not None and testing_bytes > best.needs_bytes:
         lines.append(_testing(asked, testing_bytes))
-    return [*lines, f"run: {command(asked, best.schedule, best.savers)}"]
+    return [*lines, run_line(asked, best)]
+
+
+def run_line(asked: Asked, way: Way) -> str:
+    """The command, or what takes its place."""
+    if asked.runs_here:
+        return f"run: {command(asked, way.schedule, way.savers)}"
+    return "run: in a loop of your own, by stdcf.memory.savers.learn with the same inputs and loss"
 
 
 def _testing(asked: Asked, testing_bytes: int) -> str:
@@ -239,7 +247,7 @@ def as_object(
         "cap_bytes": asked.cap_bytes,
         "ways": [_way_object(way, asked.cap_bytes) for way in [*shown, *others]],
         "take": 0 if fits else None,
-        "command": command(asked, best.schedule, best.savers) if fits else None,
+        "command": command(asked, best.schedule, best.savers) if fits and asked.runs_here else None,
         "testing_needs_bytes": testing_bytes,
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stdcf.errors import UserError
 from suites.planning.planner import Planner
-from suites.planning.report import MIB, Asked, command, describe, schedule_name
+from suites.planning.report import MIB, Asked, describe, run_line, schedule_name
 from suites.planning.ways import Schedule, Way
 from suites.tables.table import Table
 
@@ -223,8 +223,7 @@ def notes(asked: Asked, found: Sequence[Largest], left_out: dict[str, str]) -> l
         return [*lines, f"no clip fits at {asked.shape[0]} clips a step; take a smaller batch"]
     lines.append(f"largest: {_words(best.clip)}, {describe(best.way)}")
     shape = (*asked.shape[:2], *best.clip)
-    line = command(replace(asked, shape=shape), best.way.schedule, best.way.savers)
-    return [*lines, f"run: {line}"]
+    return [*lines, run_line(replace(asked, shape=shape), best.way)]
 
 
 def as_object(asked: Asked, found: Sequence[Largest], unknown: str) -> dict[str, Any]:
