@@ -32,7 +32,7 @@ def _off(which: Callable[[Sequence[float]], float], ratios: Sequence[float]) -> 
 
 def steps_of(rows: Sequence[Row], predicted: Mapping[str, Mapping[str, Any]]) -> list[Step]:
     """Every measured step that was predicted too, repeated ones as often as they were measured."""
-    found = []
+    found: list[Step] = []
     for row in rows:
         for one in row["cases"]:
             expected = predicted.get(one["name"], {})

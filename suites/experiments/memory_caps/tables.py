@@ -90,7 +90,8 @@ def _fits(network: str, rows: Sequence[Row]) -> Table:
         [
             "peak: all tensors of a step with the plan's batch; reserved: the CUDA allocator's "
             "blocks, simulated, with what cuBLAS and cuDNN take of it, which is what the caps are "
-            "about; CUDA's context is not in it",
+            "about: each is the allocator's own limit, and a card needs CUDA's context (some 800 "
+            "MiB) on top of it, which suites.plan counts",
             "step, training: multiplications against plain full size, at equal epochs a stage; "
             "under each cap: the largest batch, or of one clip the largest height and width",
             *provenance_notes(rows),

@@ -84,7 +84,8 @@ def test_nothing_shipped_is_said(call: Any, tmp_path: Path, monkeypatch: Any) ->
 def test_the_gpus_page_shows_every_step() -> None:
     """Filled by `write_docs`; `is_current` above compares it."""
     text = (paths.REPOSITORY / "docs" / "gpu.md").read_text()
-    every = text[text.index("## Every step") : text.index("## Taking them")]
+    every = text.partition("## Every step\n")[2].partition("\n## ")[0]
     steps = [line for line in every.splitlines() if re.match(r"\| \S+ .*(float32|bfloat16)", line)]
     assert len(steps) == 207
-    assert "| all | all steps | 207 |" in text
+    known = [line for line in steps if line.endswith("% |")]
+    assert f"| all | all steps | {len(known)} |" in text
