@@ -176,11 +176,18 @@ class Session:
         self.keep_config([job.folder for job in jobs])
         check_reachable([job.spec for job in jobs], self.results)
         started = time.monotonic()
+        workers = workers or self.suite.workers or default_workers(self.request.device)
+        at_a_time = min(workers, len(jobs))
+        self.console.print(
+            f"{self.suite.name}: {len(jobs)} runs to do, {at_a_time} at a time; "
+            "Ctrl-C stops them, and the same command goes on",
+            soft_wrap=True,
+        )
         try:
             with RunDisplay(self.suite.name, done) as display:
                 finished = run_missing(
                     jobs,
-                    workers=workers or self.suite.workers or default_workers(self.request.device),
+                    workers=workers,
                     device=self.request.device,
                     data_root=self.data_root,
                     display=display,
