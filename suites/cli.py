@@ -1,6 +1,7 @@
 """How every command ends: one line for a user's mistake, a traceback for a bug."""
 
 import errno
+import importlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,6 +25,10 @@ EXIT_ROWS_NOT_OK = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+
+# Those of one command, then those of several.
+COMMANDS = ("run", "plan", "report", "plot", "status", "doctor")
+GROUPS = ("results", "data")
 
 # Of every command's help.
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -66,3 +71,19 @@ def run(app: typer.Typer) -> NoReturn:
 
 def _say(message: str) -> None:
     print("error: " + " ".join(message.split()), file=sys.stderr)
+
+
+def main() -> NoReturn:
+    """``stdcf COMMAND …``: every command by one name, with completion."""
+    app = typer.Typer(
+        help="What training a video network costs in memory, and what that buys in accuracy.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=CONTEXT,
+    )
+    for name in COMMANDS:
+        app.command(name)(importlib.import_module(f"suites.{name}").main)
+    for name in GROUPS:
+        app.add_typer(importlib.import_module(f"suites.{name}").app, name=name)
+    run(app)

@@ -128,7 +128,7 @@ def test_completion_knows_the_commands_and_their_options() -> None:
     def complete(words: str) -> set[str]:
         asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
         env = {**os.environ, **asked, "_STDCF_COMPLETE": "complete_bash"}
-        code = "import sys; sys.argv = ['stdcf']; from suites.__main__ import main; main()"
+        code = "import sys; sys.argv = ['stdcf']; from suites.cli import main; main()"
         command = [sys.executable, "-c", code]
         return set(subprocess.run(command, env=env, capture_output=True, text=True).stdout.split())
 
