@@ -1,11 +1,16 @@
 """A grid on a real SLURM: what is trained is sent, and every point has its row."""
 
+import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from stdcf.data.tools.generate import Amount, generate
+from suites.engine.store.folder import run_folders
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -60,3 +65,37 @@ def test_a_longer_run_that_is_interrupted_hands_on_what_it_has(grid: Any) -> Non
     assert [mode for mode, status in ended.items() if status != "ok"] == [
         mode for mode in by_mode if mode.endswith("_cap1")
     ]
+
+
+@pytest.mark.skipif(
+    "STDCF_WHOLE_GRID" not in os.environ,
+    reason="70 jobs of ResNet-50, an hour on two cores; STDCF_WHOLE_GRID=1 sends them",
+)
+def test_the_quick_kinetics_grid_gives_every_point_its_row(grid: Any, tmp_path: Path) -> None:
+    root = generate_clips(tmp_path / "kinetics400")
+    words = [sys.executable, "-m", "suites.run", "kinetics_grid", "--data-root", str(root)]
+    words += ["--profile", "quick", "--epochs", "1", "--results", str(grid.results)]
+    for option in ("crop=32", "short_side=[36,44]", "test_clips=1", "test_crop=32"):
+        words += ["--data-option", option]
+    words += ["--data-option", "test_short_side=36"]
+    status, out, err = grid.call(*words, "--dry-run")
+    assert (status, err) == (0, "")
+    assert "35 of them are trained; 35 try their cap by real steps, and 120 are read off" in out
+    cluster = ["--executor", "slurm", "--cluster", str(grid.lab.folder / "cluster.toml")]
+    # A ResNet-50 and its optimiser, twice.
+    cluster += ["--cluster-profile", "cpu", "--cluster-option", "memory_gib=3", "--yes"]
+    status, out, err = grid.call(*words, *cluster)
+    assert (status, err) == (0, ""), out
+    assert "70 sent now, 120 to be read off others" in out
+    grid.wait_for_rest()
+    rows = [folder.result() for folder in run_folders(grid.results)]
+    assert len(rows) == 190
+    assert {row and row["status"] for row in rows} == {"ok"}
+    assert sum("read_off" not in row for row in rows) == 35
+    assert sum("cap_decided_by" in row for row in rows) == 95
+
+
+def generate_clips(root: Path) -> Path:
+    """A few videos as Kinetics-400 lays them out."""
+    generate("kinetics400", root, Amount(classes=2, train=2, test=1, frames=40, size=(64, 80)))
+    return root
