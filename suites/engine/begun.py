@@ -4,6 +4,7 @@ All that a checkpoint depends on are the stages up to it, so one that stands in 
 schedules have is as good as the run's own.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,9 @@ from suites.engine.store.folder import RunFolder, run_folders
 
 CHECKPOINT = "checkpoint.pt"
 _NOTE = "begun_by"
+
+# Stage, epoch and step.
+Place = tuple[int, int, int]
 
 
 def common_stages(one: Sequence[Stage], other: Sequence[Stage]) -> int:
@@ -42,8 +46,8 @@ def begin(folder: RunFolder) -> str | None:
     for other in _kin(spec, results):
         with suppress(FileNotFoundError):
             shutil.copyfile(other.path / CHECKPOINT, copy)
-            place = _place(copy, other.spec(), spec)
-            if place > furthest:
+            place = _place(copy, other.spec(), spec) or _branch(copy, other, spec)
+            if place is not None and place > furthest:
                 copy.replace(best)
                 source, furthest = other, place
     copy.unlink(missing_ok=True)
@@ -79,19 +83,48 @@ def _kin(spec: RunSpec, results: Path) -> Iterator[RunFolder]:
             yield folder
 
 
-def _place(checkpoint: Path, other: RunSpec, spec: RunSpec) -> tuple[int, int, int]:
-    """Stage, epoch and step of another run's checkpoint; zeros if it is of no use to `spec`."""
+def _place(checkpoint: Path, other: RunSpec, spec: RunSpec) -> Place | None:
+    """Stage, epoch and step of another run's checkpoint; None if it is of no use to `spec`."""
     from stdcf.training.checkpoint import CheckpointError, load_checkpoint
 
     try:
         state = load_checkpoint(checkpoint)
     except CheckpointError:
-        return (0, 0, 0)
+        return None
     place = (state["stage_index"], state["epoch"], state["step"])
     common = common_stages(other.stages, spec.stages)
     goes_on = spec.stages[common:][:1]
     next_there = other.stages[common:][:1]
     if place == (common, 0, 0) and goes_on and not goes_on[0].fresh_optimizer and next_there:
         # It holds the optimiser of the stage that is not common.
-        return place if not next_there[0].fresh_optimizer else (0, 0, 0)
-    return place if place <= (common, 0, 0) else (0, 0, 0)
+        return None if next_there[0].fresh_optimizer else place
+    return place if place <= (common, 0, 0) else None
+
+
+def _branch(checkpoint: Path, other: RunFolder, spec: RunSpec) -> Place | None:
+    """Makes of another run's checkpoint what it was when their common stages ended.
+
+    None where the next stage goes on with an optimiser, whose state is not kept for so long.
+    """
+    from stdcf.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+
+    common = common_stages(other.spec().stages, spec.stages)
+    names = [stage.name for stage in spec.stages[:common]]
+    if not all(stage.fresh_optimizer for stage in spec.stages[common:][:1]):
+        return None
+    try:
+        state = load_checkpoint(checkpoint)
+        weights = load_checkpoint(other.path / f"stage-{names[-1]}.pt")
+        ended = json.loads((other.path / f"stage-{names[-1]}.json").read_text(encoding="utf-8"))
+    except CheckpointError:
+        return None
+    peaks = {name: report for name, report in state["history"]["peaks"].items() if name in names}
+    history = {
+        "epochs": ended["epochs"],
+        "stages": ended["row"]["stages"],
+        "peaks": peaks,
+        "broken": ended["row"]["broken_videos"],
+    }
+    place = {"stage_index": common, "epoch": 0, "step": 0}
+    save_checkpoint(checkpoint, {**state, **place, "model": weights, "history": history})
+    return common, 0, 0

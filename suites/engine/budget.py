@@ -1,7 +1,7 @@
 """What a budget of GPU-hours buys: ``--budget-gpu-hours``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stdcf.errors import UserError
@@ -40,7 +40,8 @@ def within(
     costs: dict[str, float] = {}
     for one in runs:
         name = one.training.folder_name
-        costs[name] = costs.get(name, 0.0) + hours.of(one)
+        # What it goes on from need not be among those that are chosen.
+        costs[name] = costs.get(name, 0.0) + hours.of(replace(one, begun=0))
     trainings = [one.spec for one in runs if one.how == TRAINED]
     if suite.rank is not None:
         trainings.sort(key=suite.rank)

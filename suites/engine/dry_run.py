@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from stdcf.stages.stage import total_cost
+from suites.engine.begun import common_stages
 from suites.engine.clip_facts import ClipFacts
 from suites.engine.estimates import Estimates
 from suites.engine.sources import find_sources
@@ -31,12 +32,14 @@ class Planned:
         how: trained, cap tried, or read off.
         training: the run that is trained for it; it may be itself.
         state: of its folder, as `state` says.
+        begun: how many stages an earlier training has done for it, where they follow one another.
     """
 
     spec: RunSpec
     how: str
     training: RunSpec
     state: str
+    begun: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -46,14 +49,26 @@ class Planned:
 def planned(specs: Sequence[RunSpec], results: Path) -> list[Planned]:
     """How each run's row will come about. Needs no data."""
     by_name = {spec.folder_name: spec for spec in specs}
+    earlier: dict[str, list[RunSpec]] = {}
     found = []
     for spec, source in zip(specs, find_sources(specs, results), strict=True):
         training = spec if source is None else by_name.get(source.training)
         how = TRAINED if source is None else READ_OFF
         if source is not None and source.cap == spec.folder_name:
             how = TRIED
-        found.append(Planned(spec, how, training or spec, state(results, spec)))
+        begun = 0
+        if how == TRAINED and spec.is_training:
+            alike = earlier.setdefault(spec.training_apart("stages"), [])
+            begun = max((_begun(other, spec) for other in alike), default=0)
+            alike.append(spec)
+        found.append(Planned(spec, how, training or spec, state(results, spec), begun))
     return found
+
+
+def _begun(other: RunSpec, spec: RunSpec) -> int:
+    """With how many of another training's stages the spec goes on (see `suites.engine.begun`)."""
+    common = common_stages(other.stages, spec.stages)
+    return common if all(stage.fresh_optimizer for stage in spec.stages[common:][:1]) else 0
 
 
 class Hours:
@@ -72,7 +87,8 @@ class Hours:
         if one.is_done or one.how == READ_OFF or facts is None:
             return 0.0
         spec = one.spec.changed(device="cuda")
-        if one.how == TRAINED:
+        if one.how == TRAINED and one.begun < len(spec.stages):
+            spec = spec.changed(stages=spec.stages[one.begun :])
             return spec.ranks * (self.estimates.seconds(spec, facts) or 0.0) / 3600
         kinds = {(stage.clip_shape(facts.clip_shape), stage.trains) for stage in spec.stages}
         steps = _TRIED_STEPS * len(kinds)
@@ -122,11 +138,17 @@ def trainings_table(suite: Suite, runs: Sequence[Planned], hours: Hours) -> Tabl
         )
     counts = Counter(one.how for one in runs)
     total = {how: sum(hours.of(one) for one in runs if one.how == how) for how in counts}
+    begun = sum(one.begun > 0 for one in runs)
     bases = Counter(hours.basis(members[0].spec) for members in groups.values())
     notes = [
         f"{counts[TRAINED]} trainings, {total.get(TRAINED, 0):,.0f} GPU-hours; "
         f"{counts[TRIED]} caps tried by real steps, {total.get(TRIED, 0):,.0f} GPU-hours; "
         f"{counts[READ_OFF]} rows read off these, none",
+        *(
+            [f"{begun} trainings go on from stages of another, where they follow one another"]
+            if begun
+            else []
+        ),
         "peak: a training step's on one GPU, the largest stage's; all tensors alive, without "
         "cuDNN's workspace; whether a cap is kept is a prediction here",
         f"hours rest on {', '.join(basis for basis, _ in bases.most_common())}",

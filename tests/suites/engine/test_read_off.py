@@ -42,6 +42,30 @@ def test_a_shorter_schedule_is_read_off_and_a_longer_one_goes_on(
     assert (found["suite"], found["mode"], found["read_off"]) == ("single", "later", e2.folder_name)
 
 
+def test_schedules_that_part_later_train_their_common_stages_once(
+    manifest: str, video_root: Path, tmp_path: Path
+) -> None:
+    """Undilated stage-t is the same whatever γ: the second goes on from the end of the first's."""
+    first = spec(manifest, 1)
+    plain = [stage.changed(dilation=(1, 1), test_dilation=(1, 1)) for stage in first.stages]
+    first = first.changed(stages=plain, mode="g2")
+    last = plain[1].changed(temporal_stride=1)
+    other = first.changed(stages=(plain[0], last), mode="g3")
+    alone, shared = Lab(tmp_path / "alone", video_root), Lab(tmp_path / "shared", video_root)
+    assert alone.train(other) == 0
+    assert shared.train(first) == 0
+    assert shared.train(other) == 0
+    assert shared.measured(other) == alone.measured(other)
+    row = shared.folder(other).result() or {}
+    assert row["begun_by"] == first.folder_name
+    seconds = [
+        (lab.folder(one).path / "curves.csv").read_text().splitlines()[1].split(",")[-2]
+        for lab, one in ((shared, first), (shared, other), (alone, other))
+    ]
+    # The first epoch was trained once.
+    assert seconds[0] == seconds[1] != seconds[2]
+
+
 def test_what_goes_wrong_before_a_shorter_schedules_end_is_its_end(
     manifest: str, video_root: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

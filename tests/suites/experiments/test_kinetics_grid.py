@@ -106,6 +106,10 @@ def test_what_is_trained_and_what_is_read_off(tmp_path):
         assert trained.stages[: len(asked.stages)] == asked.stages
         assert (trained.seed, trained.layer_options) == (asked.seed, asked.layer_options)
         assert ("_e3_" in trained.mode) or trained.mode.endswith("full")
+    # Undilated, stage-t of γ=4 is that of γ=2.
+    begun = [one for one in runs if one.begun]
+    assert len(begun) == 15
+    assert {(one.begun, one.spec.mode[-11:]) for one in begun} == {(1, "b2_g4_plain")}
     # With a cap of one's own nothing is there without it.
     request = Request(profile="quick", dataset="kinetics400", cap_bytes=8 * GIB)
     assert Counter(one.how for one in planned(specs(request, MANIFEST), tmp_path)) == {
@@ -153,7 +157,8 @@ def test_the_dry_run_says_hours_of_each_and_in_all(tmp_path):
         errors = staticmethod(lambda _: {BASES[4]: [0.5, 0.9, 1.25]})
 
     table = trainings_table(SUITE, runs, Hours(cast(Estimates, Known), lambda _: facts))
-    trained = 5 * (1 + 6 * 6)
+    # One of them goes on from the first stage of another.
+    trained = 5 * (1 + 6 * 6 - 1)
     # A start and some steps for each cap; Known takes an hour for these.
     tried = 35 * (1 + 180 / 3600)
     assert "190 points, 35 trainings" in table.title
