@@ -20,7 +20,7 @@ def test_every_block_of_the_page_runs(
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text(encoding="utf-8")
     blocks = list(BLOCK.finditer(text))
-    assert len(blocks) == text.count("```python") == 7
+    assert len(blocks) == text.count("```python") == 8
     names: dict[str, object] = {}
     with torch.random.fork_rng():
         for block in blocks:
