@@ -78,13 +78,18 @@ def folder_numbering(root: Path, names: Iterable[str]) -> tuple[Numbering, list[
 
 
 def frame_rates(files: Sequence[Path]) -> tuple[float, ...]:
-    """Frames a second of some evenly spaced ones of these videos, ascending, each once."""
+    """Frames a second of some evenly spaced ones of these videos, ascending, each once.
+
+    Empty where PyAV is missing: videos that are in the cache are read without it.
+    """
     rates = set()
     for index in np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLE)).astype(int)):
         try:
             rate = frame_rate(files[index])
         except UserError:
             continue
+        except ImportError:
+            return ()
         rates |= {round(rate, 2)} if rate else set()
     return tuple(sorted(rates))
 

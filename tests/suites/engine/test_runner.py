@@ -50,7 +50,8 @@ def test_what_is_stopped_goes_on_and_what_is_killed_is_run_again(
     status, out, err = command.end()
     # Typer's newer versions end with 130 by themselves, the older ones leave the words to us.
     assert (status, err.strip() in ("", "error: interrupted")) == (130, True)
-    said, stopped = out.splitlines()
+    split, said, stopped = out.splitlines()
+    assert split.startswith("Split at random")
     assert said.startswith("kth_table2: 2 runs to do, 1 at a time; Ctrl-C")
     assert "stopped; nothing is lost" in stopped
     assert small_suite.statuses() == {"regular": None, "stdcf": None}
