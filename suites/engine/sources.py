@@ -152,6 +152,9 @@ def prepare(
     waiting = {}
     sources = find_sources(specs, results, busy)
     for folder, source in zip(folders, sources, strict=True):
+        if name_of(folder) in busy:
+            # A job that is to try its cap reads its link when it starts.
+            continue
         if source is not None:
             link(folder, source, results)
             if not settle(folder):

@@ -17,9 +17,6 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("schedules_grid.py")
 
 
-@pytest.mark.xfail(
-    reason="a known fault: the capped run was trained again, and rows were not all read off"
-)
 def test_what_is_trained_is_sent_and_every_point_has_its_row(grid: Any) -> None:
     grid = replace(grid, script=SCRIPT)
     status, out, err = grid.slurm()

@@ -6,6 +6,7 @@ from typing import Any
 from stdcf.stages.stage import full_size, itsl
 from suites import run
 from suites.engine import runner, worker
+from suites.engine.read_off import to_try
 from suites.engine.sources import find_sources, prepare
 from suites.engine.store.folder import RunFolder
 from tests.suites.engine.schedules import Lab, spec
@@ -120,6 +121,17 @@ def test_the_longest_serves_all_and_comes_as_early_as_the_first(tmp_path: Path) 
     RunFolder(tmp_path / runs[2].folder_name).write_result(row)
     folders = [RunFolder(tmp_path / one.folder_name) for one in runs]
     assert set(prepare(folders, runs, tmp_path).values()) == {tmp_path / runs[4].folder_name}
+
+
+def test_a_job_that_waits_to_try_its_cap_keeps_its_link(tmp_path: Path) -> None:
+    free, capped = spec("ab" * 32, 2), spec("ab" * 32, 2, cap_bytes=2**26)
+    folders = [RunFolder.create(tmp_path, one) for one in (free, capped)]
+    assert set(prepare(folders, [free, capped], tmp_path)) == {folders[1].path}
+    assert to_try(folders[1])
+    # The same command again, while both are in the queue.
+    busy = [free.folder_name, capped.folder_name]
+    assert prepare(folders, [free, capped], tmp_path, busy) == {}
+    assert to_try(folders[1])
 
 
 def test_a_dry_run_says_what_is_read_off_and_a_budget_what_it_buys(
