@@ -8,9 +8,9 @@ same network first.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,9 +40,14 @@ BASES = (
     "steps of the same network",
     "steps of the model, with another layer",
     "the device's times of single layers",
+    "trainings of the same network on other clips",
     "rows of other networks",
     "an assumed speed",
 )
+
+
+# Trainings on other clips that count: of the many that there may be, each asks for a prediction.
+_LATEST = 9
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Measured:
         facts: of its clips.
         trained: a whole training, with its data; else steps alone.
         network: of runs of the same network and type.
+        modelled_seconds: the modelled time; a step is predicted for it where none like it was.
     """
 
     spec: RunSpec
@@ -60,12 +66,12 @@ class Measured:
     trained: bool
     network: str
     seconds: float
-    modelled_seconds: float
+    modelled_seconds: Callable[[], float]
 
-    @property
+    @cached_property
     def factor(self) -> float:
         """Of the modelled time."""
-        return self.seconds / self.modelled_seconds
+        return self.seconds / self.modelled_seconds()
 
 
 class Estimates:
@@ -95,8 +101,10 @@ class Estimates:
         return max(set(names), key=lambda name: (names.count(name), name), default=None)
 
     def _rows(self, kind: str) -> list[Row]:
+        """Of the device, the latest last."""
         name = self.device(kind)
-        return [r for r in self._all if (device_kind(r), device_model(r)) == (kind, name)]
+        own = [r for r in self._all if (device_kind(r), device_model(r)) == (kind, name)]
+        return sorted(own, key=lambda row: str(row.get("finished", "")))
 
     def peak_bytes(self, spec: RunSpec, facts: ClipFacts, device: str) -> int | None:
         """Predicted peak of one device's tensors; None of a run that does not train."""
@@ -218,6 +226,10 @@ class Estimates:
         layer = layer_name(spec.layer, spec.layer_options)
         if self._speed(spec.device).knows(layer, channels, spec.amp):
             return 1.0, BASES.index("the device's times of single layers")
+        trainings = [m for m in same if m.trained and (besides is None or besides.trained)]
+        if trainings:
+            basis = BASES.index("trainings of the same network on other clips")
+            return median(m.factor for m in trainings[-_LATEST:]), basis
         others = [m for m in self.measured(spec.device) if m is not besides]
         if others:
             return median(m.factor for m in others), BASES.index("rows of other networks")
@@ -237,9 +249,9 @@ class Estimates:
                     trained,
                     _key(spec, spec.amp, spec.savers),
                     seconds,
-                    self._modelled(spec, facts)
+                    partial(self._modelled, spec, facts)
                     if trained
-                    else self._step_seconds(spec, spec.stages[0], facts),
+                    else partial(self._step_seconds, spec, spec.stages[0], facts),
                 )
                 for spec, facts, trained, seconds in self._whole_networks[kind]
                 if spec.model == model

@@ -10,9 +10,6 @@ import pytest
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
-@pytest.mark.xfail(
-    reason="a known fault: 13.7 s, not 10, since it is found out which schedules begin others"
-)
 def test_a_thousand_runs_are_sent_in_ten_seconds_and_shown_in_three(grid: Any) -> None:
     grid.seeds = 1000
     send = ("--yes", "--cluster-option", "sbatch={hold=true}")

@@ -118,7 +118,7 @@ def _load(file: Path, suite: str | None = None) -> Indexed:
     except ImportError:
         return {}
     try:
-        table = pq.read_table(io.BytesIO(file.read_bytes()))
+        table = pq.ParquetFile(io.BytesIO(file.read_bytes())).read()
     except (OSError, pa.ArrowException):
         return {}
     if (table.schema.metadata or {}).get(b"format") != _FORMAT:

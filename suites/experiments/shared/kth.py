@@ -193,16 +193,18 @@ def specs(
         persons: whom the folds leave out; None is the data set's own split.
     """
     profile = PROFILES[request.profile]
-
-    def stages(layer: str, mode: str, person: str | None) -> tuple[Stage, ...]:
-        return schedules(
+    names = layers()
+    stages = {
+        (layer, person): schedules(
             request.epochs or profile.epochs,
             profile.rate_falls_after,
             full_rate=rate_of(request, layer, "full", person),
             itsl_rate=rate_of(request, layer, "itsl", person),
             recalibrate=profile.recalibrate,
-        )[mode]
-
+        )
+        for layer in names
+        for person in persons
+    }
     together: tuple[tuple[str, ...], ...] = (MODES, *((name,) for name in reversed(CONTROLS)))
     if None not in persons:
         # Fold by fold, all that is compared within it.
@@ -215,7 +217,7 @@ def specs(
             layer,
             dataset_options=clips(request, person),
             mode=mode,
-            stages=stages(layer, mode, person),
+            stages=stages[layer, person][mode],
             seed=seed,
             published=PUBLISHED,
         )
@@ -223,5 +225,5 @@ def specs(
         for seed in request.each_seed(profile.seeds)
         for person in persons
         for mode in modes
-        for layer in layers()
+        for layer in names
     ]

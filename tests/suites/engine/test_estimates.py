@@ -157,6 +157,8 @@ def test_the_closest_rows_are_taken(shipped: Estimates) -> None:
     assert bases == {"stdcf": BASES[0], "regular": BASES[1]}
     other = ClipFacts((1, 16, 120, 160), 10, 720, 0.0)
     assert shipped.basis(by_layer["regular"], other) == BASES[2]
+    on_cpu = {layer: one.changed(device="cpu") for layer, one in by_layer.items()}
+    assert {shipped.basis(one, other) for one in on_cpu.values()} == {BASES[5]}
     video = specs_of_grid()
     assert {shipped.basis(spec, assumed_facts(spec)) for spec in video} == {BASES[4]}
     # The composed filter takes what the dense one does, and its composition.
