@@ -7,6 +7,7 @@ import shutil
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -159,7 +160,8 @@ def _unpack(archive: Archive, zipped: Path, root: Path) -> None:
                 with content.open(member) as source, (temporary / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
                 sizes[name] = member.file_size
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+        # RuntimeError: it is encrypted, or compressed by a method that zipfile does not know.
         raise UserError(f"Cannot unpack {zipped}: {error}. Delete it and start again.") from error
     folder = root / archive.name
     folder.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@ import functools
 import hashlib
 import http.server
 import io
+import struct
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -149,6 +150,35 @@ def test_what_the_network_refuses_is_one_line(site, tmp_path):
         download([walking(site)], tmp_path)
     with pytest.raises(UserError, match="Cannot download"):
         download([replace(walking(site), url="http://127.0.0.1:1/a.zip")], tmp_path)
+
+
+def harmed(method: int | None = None, flags: int = 0, data: bytes | None = None) -> bytes:
+    """A zip of one compressed file with another method, with flags or with other data."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as content:
+        content.writestr("a.avi", b"frame" * 100)
+        size = content.infolist()[0].compress_size
+    found = bytearray(whole.getvalue())
+    # Flags and method, in the file's own header and in the directory.
+    for start in (6, found.index(b"PK\x01\x02") + 8):
+        old_flags, old_method = struct.unpack_from("<HH", found, start)
+        new = old_method if method is None else method
+        struct.pack_into("<HH", found, start, old_flags | flags, new)
+    if data is not None:
+        begin = found.index(b"a.avi") + len(b"a.avi")
+        found[begin : begin + size] = data * size
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [harmed(method=99), harmed(flags=1), harmed(data=b"\xff")],
+    ids=["unknown method", "encrypted", "damaged"],
+)
+def test_what_cannot_be_unpacked_is_one_line(site, tmp_path, content):
+    site.content["/walking.zip"] = content
+    with pytest.raises(UserError, match=r"Cannot unpack .* Delete it and start again"):
+        download([replace(walking(site), sha1=hashlib.sha1(content).hexdigest())], tmp_path)
 
 
 def test_no_zip_and_no_folder_are_refused(site, tmp_path):
