@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
-from stdcf.layers.cpu.library import library
+from stdcf.layers.cpu.library import library, problem
 from stdcf.layers.plain import PLANS
 
 OPTIONS = {"stride": (1, 2, 1), "padding": 1, "groups": 2}
@@ -21,7 +21,7 @@ OPTIONS = {"stride": (1, 2, 1), "padding": 1, "groups": 2}
 def layer(request: pytest.FixtureRequest) -> Iterator[STDCFConv3d]:
     plan, _, fused = request.param.partition(", ")
     if fused and library() is None:
-        pytest.skip("no CPU kernel here")
+        pytest.skip(f"no CPU kernel: {problem()}")
     torch.manual_seed(0)
     torch._dynamo.reset()
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def test_compiled_by_inductor(plan: str) -> None:
 
 def test_a_compiled_graph_holds_the_fused_operator() -> None:
     if library() is None:
-        pytest.skip("no CPU kernel here")
+        pytest.skip(f"no CPU kernel: {problem()}")
     graphs = []
 
     def keep(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:

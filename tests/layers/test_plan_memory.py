@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stdcf import STDCFConv3d
 from stdcf.layers import plans
 from stdcf.layers.cpu import fused as fused_plan
-from stdcf.layers.cpu.library import library
+from stdcf.layers.cpu.library import library, problem
 from stdcf.layers.plain import PLANS
 from stdcf.memory import LifeTracker
 from stdcf.memory.tracking.allocator_events import allocator_peak
@@ -71,7 +71,7 @@ def test_a_layer_keeps_its_input_alone(plan: str, run: str, layout: str, kernel:
 @pytest.fixture
 def fused() -> None:
     if library() is None:
-        pytest.skip("no CPU kernel here")
+        pytest.skip(f"no CPU kernel: {problem()}")
 
 
 def step(layer: nn.Module, x: Tensor) -> Callable[[], None]:

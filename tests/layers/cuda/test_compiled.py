@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("Triton interprets", allow_module_level=True)
+    pytest.skip("Triton interprets, and compiles nothing", allow_module_level=True)
 
 from stdcf.layers.cuda.configs import SHARED_BYTES
 from stdcf.layers.cuda.geometry import Geometry
