@@ -185,7 +185,7 @@ def specs(
     suite: str = "kth_table2",
     persons: Sequence[str | None] = (None,),
 ) -> list[RunSpec]:
-    """The paper's rows seed by seed and fold by fold, then the controls, the cheaper ones first.
+    """The paper's rows seed by seed and fold by fold, then a control after the other.
 
     So a table that is not finished is a whole one of fewer seeds or folds.
 
@@ -205,10 +205,8 @@ def specs(
         for layer in names
         for person in persons
     }
-    together: tuple[tuple[str, ...], ...] = (MODES, *((name,) for name in reversed(CONTROLS)))
-    if None not in persons:
-        # Fold by fold, all that is compared within it.
-        together = ((*MODES, "full_same_compute"), ("full_dilated",))
+    # On folds the control that the protocol compares comes before the cheaper one.
+    controls = CONTROLS if None not in persons else tuple(reversed(CONTROLS))
     return [
         spec(
             suite,
@@ -221,7 +219,7 @@ def specs(
             seed=seed,
             published=PUBLISHED,
         )
-        for modes in together
+        for modes in (MODES, *((name,) for name in controls))
         for seed in request.each_seed(profile.seeds)
         for person in persons
         for mode in modes
