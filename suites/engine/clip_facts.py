@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stdcf.data.clips.shared_memory import Load
 from stdcf.data.clips.splits import VideoData
 from suites.engine.catalog import DATASETS
 from suites.engine.spec import RunSpec
@@ -38,6 +39,7 @@ class ClipFacts:
         clip_shape: (C, T, H, W) of a training clip.
         test_passes: forward passes of the test, counted in training clips.
         assumed: not read from the data.
+        loads: what data workers make of the two parts.
     """
 
     clip_shape: tuple[int, int, int, int]
@@ -45,6 +47,7 @@ class ClipFacts:
     train_clips: int
     test_passes: float
     assumed: bool = False
+    loads: tuple[Load, ...] = ()
 
 
 def facts_of(data: VideoData) -> ClipFacts:
@@ -52,7 +55,9 @@ def facts_of(data: VideoData) -> ClipFacts:
     shape = data.train.clip_shape
     pixels = math.prod(data.test.clip_shape) / math.prod(shape)
     views = getattr(data.test, "num_views", 1)
-    return ClipFacts(shape, len(data.classes), len(data.train), len(data.test) * views * pixels)
+    loads = (Load.of(data.train), Load.of(data.test))
+    passes = len(data.test) * views * pixels
+    return ClipFacts(shape, len(data.classes), len(data.train), passes, loads=loads)
 
 
 def assumed_facts(spec: RunSpec) -> ClipFacts:

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
+from stdcf.data.clips.shared_memory import RUNS_AT_A_TIME
 from stdcf.stages.stage import total_cost
 from suites.engine.read_off import to_try
 from suites.engine.sources import prepare
@@ -84,6 +85,7 @@ def run_missing(
     """
     waiting = list(jobs)
     running: list[Job] = []
+    runs = min(workers, len(jobs))
     try:
         while waiting or running:
             if deadline is not None and time.monotonic() >= deadline:
@@ -103,7 +105,7 @@ def run_missing(
                 for one in (job, *job.followers):
                     waiting.remove(one)
                     one.row_before = one.folder.result()
-                job.process = _start(job, device, data_root)
+                job.process = _start(job, device, data_root, runs)
                 running.append(job)
             for job in running:
                 job.state = job.folder.state() or {}
@@ -117,7 +119,7 @@ def run_missing(
     return True
 
 
-def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
+def _start(job: Job, device: str, data_root: str | None, runs: int = 1) -> subprocess.Popen:
     folders = [str(one.folder.path) for one in (job, *job.followers)]
     command = [sys.executable, "-m", "suites.engine.worker", *folders, "--device", device]
     command += ["--die-with", str(os.getpid())]
@@ -135,7 +137,12 @@ def _start(job: Job, device: str, data_root: str | None) -> subprocess.Popen:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(job.spec.threads)},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": str(job.spec.threads),
+                RUNS_AT_A_TIME: str(runs),
+            },
         )
 
 

@@ -174,10 +174,11 @@ class Session:
             self.console.print(f"all {done} runs of {self.suite.name} are done; nothing to run")
             return
         self.keep_config([job.folder for job in jobs])
-        check_reachable([job.spec for job in jobs], self.results)
-        started = time.monotonic()
         workers = workers or self.suite.workers or default_workers(self.request.device)
         at_a_time = min(workers, len(jobs))
+        self._check_shared_memory([job.spec for job in jobs], at_a_time)
+        check_reachable([job.spec for job in jobs], self.results)
+        started = time.monotonic()
         self.console.print(
             f"{self.suite.name}: {len(jobs)} runs to do, {at_a_time} at a time; "
             "Ctrl-C stops them, and the same command goes on",
@@ -202,6 +203,16 @@ class Session:
         if not finished:
             self.console.print("time is up; nothing is lost, the same command goes on")
         self.console.print(f"{(time.monotonic() - started) / 60:.1f} minutes")
+
+    def _check_shared_memory(self, specs: Iterable[RunSpec], at_a_time: int) -> None:
+        """Before the first run, so that it is said once and not by each."""
+        from stdcf.data.clips.shared_memory import check_runs
+
+        loads = []
+        for spec in specs:
+            facts = self.facts(spec)
+            loads += [(load, spec.batch_size) for load in facts.loads] if facts else []
+        check_runs(loads, at_a_time)
 
     def keep_config(self, folders: Iterable[store.RunFolder]) -> None:
         """Writes the command's options into the folders of the runs that it does."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from stdcf.data.clips import shared_memory
 from stdcf.data.clips.clips import Clips
+from stdcf.data.clips.shared_memory import num_views
 from stdcf.errors import UserError
 
 # Called with the name of a video that cannot be decoded, and why.
@@ -22,7 +23,6 @@ OnBroken = Callable[[str, str], None]
 Share = Callable[[Sequence[int]], list[int]]
 
 _STALL_SECONDS = 600.0
-_MOST_WORKERS = 16
 _PR_SET_PDEATHSIG = 1
 
 
@@ -81,15 +81,14 @@ def check_shared_memory(
     batch_size: in clips, of which an item of a dataset gives several if it has `num_views`.
     """
     for dataset in datasets:
-        items = max(min(batch_size // _views(dataset), len(dataset)), 1)
+        items = shared_memory.items_a_batch(len(dataset), num_views(dataset), batch_size)
         _workers(dataset, items, -(-len(dataset) // items), num_workers)
 
 
 def _workers(dataset: Clips, clips: int, num_batches: int, num_workers: int | None) -> int:
     may_lower = num_workers is None
     if num_workers is None:
-        cores = len(os.sched_getaffinity(0))
-        num_workers = min(cores - 1, _MOST_WORKERS) if dataset.decodes else 0
+        num_workers = shared_memory.default_workers() if dataset.decodes else 0
     # Without workers no shared memory is needed, and nothing is asked of the data set.
     batch_bytes = _batch_bytes(dataset, clips) if num_workers else 0
     return shared_memory.fitting_workers(batch_bytes, num_batches, num_workers, may_lower=may_lower)
@@ -98,11 +97,7 @@ def _workers(dataset: Clips, clips: int, num_batches: int, num_workers: int | No
 def _batch_bytes(dataset: Clips, items: int) -> int:
     """Of a batch's clips; 0 if the data set, which is not of `Clips` then, gives no clip_shape."""
     shape = getattr(dataset, "clip_shape", (0,))
-    return items * _views(dataset) * math.prod(shape)
-
-
-def _views(dataset: Clips) -> int:
-    return getattr(dataset, "num_views", 1)
+    return items * num_views(dataset) * math.prod(shape)
 
 
 def _said(loader: DataLoader, dataset: Clips, clips: int) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """What data workers need of the machine, and how they end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
+from typer.testing import CliRunner
 
 from stdcf.data.clips import loader, shared_memory
 from stdcf.data.clips.clips import ClipDataset, plan_runs
 from stdcf.data.clips.loader import batches, check_shared_memory
+from stdcf.data.clips.shared_memory import Load, check_runs
 from stdcf.errors import UserError
-from suites import doctor
+from suites import doctor, run
+from suites.engine import runner, session
+from tests.data.trees import kinetics_csv
 
 CLIP_BYTES = 16 * 60 * 80
 
@@ -79,6 +84,54 @@ def test_workers_of_our_own_choice_become_fewer(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 4 * 4 * CLIP_BYTES - 1)
     with pytest.raises(UserError, match="a data worker needs 1 MiB"):
         loader._workers(data, 4, 10, None)
+
+
+def test_runs_at_a_time_share_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset()
+    monkeypatch.setattr(ClipDataset, "decodes", True)
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: 10 * 4 * CLIP_BYTES)
+    chosen = []
+    for cores, runs in ((8, 1), (8, 2), (9, 3), (2, 2), (1, 2)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: range(cores))
+        monkeypatch.setenv(shared_memory.RUNS_AT_A_TIME, str(runs))
+        assert shared_memory.default_workers(runs) == shared_memory.default_workers()
+        chosen.append((shared_memory.default_workers(), loader._workers(data, 4, 99, None)))
+    # The memory holds ten batches, as four workers need; a half of it those of one.
+    assert chosen == [(7, 4), (3, 1), (2, 1), (1, 1), (0, 0)]
+
+
+def test_it_is_checked_for_all_runs_of_a_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr(ClipDataset, "decodes", True)
+    load = Load.of(dataset())
+    assert load == Load(items=40, views=1, clip_bytes=CLIP_BYTES)
+    # Three views of a batch of seven clips are two items; of five there are three batches.
+    views = Load(items=5, views=3, clip_bytes=10)
+    assert (load.least_bytes(4), views.least_bytes(7)) == (4 * 4 * CLIP_BYTES, 3 * 6 * 10)
+    free = 2 * load.least_bytes(4)
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: free)
+    check_runs([(load, 4), (views, 7)], at_a_time=2)
+    with pytest.raises(UserError, match=r"of 3 runs at a time need .*, or give --workers 2\.$"):
+        check_runs([(load, 4), (views, 7)], at_a_time=3)
+    with pytest.raises(UserError, match=r"/dev/shm has 2 MiB free, but a data worker needs"):
+        check_runs([(load, 4), (load, 9)], at_a_time=1)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_suite_says_it_once_before_its_first_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr(shared_memory, "free_bytes", lambda: 2**20)
+    monkeypatch.setattr(session, "_check_models", lambda *_: None)
+    monkeypatch.setattr(runner, "_start", lambda *_: pytest.fail("a run was started"))
+    kinetics_csv(tmp_path / "data")
+    words = ["kinetics_table3", "--profile", "quick", "--data-root", str(tmp_path / "data")]
+    said = CliRunner().invoke(run.app, [*words, "--results", str(tmp_path / "results")])
+    assert isinstance(said.exception, UserError)
+    line = str(said.exception)
+    assert re.match(r"/dev/shm has 1 MiB free, but a data worker needs .*--shm-size", line)
+    assert not list(tmp_path.rglob("result.json"))
 
 
 def test_the_doctor_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
