@@ -236,25 +236,22 @@ def cuda_contexts() -> Iterator[None]:
             init(*asked.args, **asked.kwargs)
 
     def start(self: Any) -> Any:
-        before = (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))
+        before = _states()
         self.__dict__.setdefault("_before", []).append(before)
         if self.device == "cuda" and "_asked" not in vars(self):
             self._enabled = self._asked = _enabled_by_source(sys._getframe(1))
         result = enter(self)
-        if self.device == "cuda":
-            torch.set_autocast_enabled("cpu", self._enabled)
-            torch.set_autocast_dtype("cpu", self.fast_dtype)
-        # In backward it is a saver that enters again what was in force.
-        elif self.device == "cpu" and torch._C._current_graph_task_id() == -1:
-            torch.set_autocast_enabled("cpu", before[0])
-            torch.set_autocast_dtype("cpu", before[1])
+        # In backward it is a saver that enters again what was in force: by the tensors, "cpu".
+        in_backward = torch._C._current_graph_task_id() != -1
+        if self.device == "cuda" or (self.device == "cpu" and in_backward):
+            _set({kind: (self._enabled, self.fast_dtype) for kind in before})
+        elif self.device == "cpu":
+            _set(before)
         return result
 
     def end(self: Any, *error: Any) -> Any:
         result = leave(self, *error)
-        enabled, dtype = self._before.pop()
-        torch.set_autocast_enabled("cpu", enabled)
-        torch.set_autocast_dtype("cpu", dtype)
+        _set(self._before.pop())
         return result
 
     patched: Any = _Autocast
@@ -263,6 +260,20 @@ def cuda_contexts() -> Iterator[None]:
         yield
     finally:
         patched.__init__, patched.__enter__, patched.__exit__ = init, enter, leave
+
+
+def _states() -> dict[str, tuple[bool, torch.dtype]]:
+    """Whether autocast is on, and its type: of the tensors' device and of the modelled one."""
+    return {
+        kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+        for kind in ("cpu", "cuda")
+    }
+
+
+def _set(states: dict[str, tuple[bool, torch.dtype]]) -> None:
+    for kind, (enabled, dtype) in states.items():
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
 
 
 def _enabled_by_source(frame: Any) -> bool:

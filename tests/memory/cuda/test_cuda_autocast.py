@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from stdcf.layers import STDCFConv3d
 from stdcf.memory import measure_peak, predict_peak
 from stdcf.memory.cuda import cuda_autocast
 from stdcf.memory.cuda.cuda_operators import cuda_operators
@@ -225,3 +226,23 @@ def test_on_cpu_it_is_cpus():
         assert predicted == pytest.approx(
             measure_peak(net, SHAPE, device="cpu").peak_bytes, rel=0.01
         )
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(STDCFConv3d(channels, 8, 3, padding=1, plan="composed"), nn.ReLU())
+            for channels in (3, 8)
+        )
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x.mean((2, 3, 4))
+
+
+def test_a_block_that_runs_again_meets_the_autocast_of_its_first_run():
+    """The layer keeps what autocast makes of its input, which is float32 in the first block."""
+    plain = predict_peak(Blocks, SHAPE, savers=["bf16"]).peak_bytes
+    assert predict_peak(Blocks, SHAPE, savers=["bf16", "checkpoint"]).peak_bytes < plain
