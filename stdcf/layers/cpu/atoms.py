@@ -1,7 +1,6 @@
 """Calls the CPU kernel: the maps of a tile of output rows, and their adjoint."""
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stdcf.layers.cpu.library import library
+from stdcf.layers.geometry import Geometry
 
 # Channels in a block, as in atoms.cpp.
 _LARGE, _SMALL = 64, 32
@@ -22,50 +22,20 @@ def sum_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """The sizes of one convolution; triples are time, height, width.
+class TiledGeometry(Geometry):
+    """How the kernel divides a convolution.
 
     Attributes:
-        input_shape: [B, C_in, T, H, W].
-        num_spatial_atoms, num_temporal_atoms: M and N.
         threads: among which a call divides itself; of 64·i channels, fewer than 64·threads, they
             change the rounding of the atoms' gradients, and otherwise no sum.
     """
 
-    input_shape: Sequence[int]
-    out_channels: int
-    kernel_size: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-    groups: int
-    num_spatial_atoms: int
-    num_temporal_atoms: int
     threads: int
-
-    @cached_property
-    def output_size(self) -> tuple[int, int, int]:
-        """T', H', W'."""
-        axes = zip(
-            self.input_shape[2:],
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        )
-        t, h, w = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
-        return t, h, w
-
-    @property
-    def group_channels(self) -> int:
-        """C_in/groups."""
-        return self.input_shape[1] // self.groups
 
     @property
     def maps_per_group(self) -> int:
         """M·N·C_in/groups, the depth of the matrix product."""
-        return self.num_spatial_atoms * self.num_temporal_atoms * self.group_channels
+        return self.pairs * self.group_in
 
     @property
     def num_atom_sums(self) -> int:
@@ -76,14 +46,14 @@ class Geometry:
     @property
     def _large(self) -> tuple[bool, bool]:
         """Whether blocks of channels are large, of the maps and of their adjoint."""
-        channels = self.group_channels
+        channels = self.group_in
         # Threads share the maps' rows, but the adjoint's channels: each needs some.
         return channels % _LARGE == 0, channels % _LARGE == 0 and channels >= _LARGE * self.threads
 
     @property
     def channel_blocks(self) -> int:
         """Blocks into which the adjoint divides a group's channels."""
-        return -(-self.group_channels // (_LARGE if self._large[1] else _SMALL))
+        return -(-self.group_in // (_LARGE if self._large[1] else _SMALL))
 
     def window_elements(self, rows: int) -> int:
         """Elements of the padded temporal maps that so many output rows of a frame need."""
@@ -95,7 +65,7 @@ class Geometry:
 
     @cached_property
     def _packed(self) -> ctypes.Array[ctypes.c_int64]:
-        values = [self.group_channels, self.input_shape[1]]
+        values = [self.group_in, self.input_shape[1]]
         values += [self.num_spatial_atoms, self.num_temporal_atoms]
         for axis in range(3):
             values += [self.input_shape[2 + axis], self.kernel_size[axis], self.stride[axis]]
@@ -105,7 +75,7 @@ class Geometry:
 
 
 def make_maps(
-    g: Geometry,
+    g: TiledGeometry,
     x_BTHWC: Tensor,
     group: int,
     atoms: tuple[Tensor, Tensor],
@@ -124,7 +94,7 @@ def make_maps(
     call = getattr(_library(), f"maps_{DTYPES[x_BTHWC.dtype]}")
     call(
         g._packed,
-        _channel(x_BTHWC, group * g.group_channels),
+        _channel(x_BTHWC, group * g.group_in),
         *(_pointer(a) for a in atoms),
         _pointer(maps_PK),
         _pointer(window),
@@ -135,7 +105,7 @@ def make_maps(
 
 
 def adjoint(
-    g: Geometry,
+    g: TiledGeometry,
     x_BTHWC: Tensor,
     group: int,
     grad_maps_PK: Tensor,
@@ -153,7 +123,7 @@ def adjoint(
         window: as in `make_maps`, twice as large.
     """
     call = getattr(_library(), f"adjoint_{DTYPES[x_BTHWC.dtype]}")
-    first = group * g.group_channels
+    first = group * g.group_in
     call(
         g._packed,
         _channel(x_BTHWC, first),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stdcf.layers.cpu import atoms as kernel
-from stdcf.layers.cpu.atoms import Geometry, sum_dtype
+from stdcf.layers.cpu.atoms import TiledGeometry, sum_dtype
 from stdcf.layers.layout import is_channels_last, layout_of
 
 # Bytes of maps that stay in the cache between the pass that makes them and the matrix product, and
@@ -50,21 +50,8 @@ class FusedCall:
         grad_x: bool = False,
         grad_atoms: bool = False,
     ) -> None:
-        stride, padding, dilation, groups = geometry
-        m, k_h, k_w = spatial.shape
-        n, k_t = temporal.shape
-        self.g = Geometry(
-            x.shape,
-            coefficients.shape[0],
-            (k_t, k_h, k_w),
-            stride,
-            padding,
-            dilation,
-            groups,
-            m,
-            n,
-            torch.get_num_threads(),
-        )
+        threads = torch.get_num_threads()
+        self.g = TiledGeometry.of(x, coefficients, spatial, temporal, geometry, threads=threads)
         self.x, self.dtype, self.sum_dtype = x, x.dtype, sum_dtype(x.dtype)
         self.channels_last = is_channels_last(x)
         _, height, width = self.g.output_size
@@ -79,7 +66,7 @@ class FusedCall:
         self.clips = max(x.shape[0], 1) if together else 1
         rows_of_all = self.clips * self.g.output_size[0] * height
         self.rows = min(max(positions // width, 1), max(rows_of_all, 1))
-        group_out = self.g.out_channels // groups
+        groups, group_out = self.g.groups, self.g.group_out
         clip = math.prod(x.shape[1:])
         window = self.g.window_elements(self.rows) * self.g.threads
         # Name -> number of elements and type of the parts of the scratch memory.

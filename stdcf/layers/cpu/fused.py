@@ -6,6 +6,7 @@ the input alone. Each operator returns its scratch memory as its last output, so
 follows tensors (a memory tracker, a fake tensor mode) sees it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from stdcf.layers.cpu import atoms as kernel
 from stdcf.layers.cpu.call import FusedCall
+from stdcf.layers.differentiate import Four, Inputs, Needs, OperatorOptions, register
 from stdcf.layers.layout import layout_of
-from stdcf.layers.plain import Options
-from stdcf.layers.twice import pull_twice
 
 
 def factored_conv3d(
@@ -184,7 +184,7 @@ def _backward(
             else:
                 clip.view(clip.shape[0], -1).copy_(apart.view(-1, clip.shape[0]).t())
     if "grad_mixing" in part:
-        by_map = grad_mixing.view(len(coefficients), -1, g.group_channels)
+        by_map = grad_mixing.view(len(coefficients), -1, g.group_in)
         grad_coefficients.copy_(by_map.transpose(1, 2))
     if needs_atoms:
         total = part["atom_sums"].view(-1, g.num_atom_sums).sum(0)
@@ -234,59 +234,17 @@ def _(
     return _gradients(call, coefficients, spatial, temporal, needs_x, needs_atoms)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, coefficients, spatial, temporal, bias, *ctx.geometry = inputs
-    ctx.has_bias = bias is not None
-    ctx.save_for_backward(x, coefficients, spatial, temporal)
-    # Of the scratch memory there would be zeros.
-    ctx.set_materialize_grads(False)
+def _pull(grad: Tensor, inputs: Inputs, geometry: OperatorOptions, needs: Needs) -> Four:
+    flags = needs.x, needs.atoms
+    return torch.ops.stdcf.factored_conv3d_backward(grad, *inputs, *geometry, *flags)[:4]
 
 
-def _differentiate(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-    rest = (None,) * 4
-    if grad is None:
-        return (None,) * 5 + rest
-    x, coefficients, spatial, temporal = ctx.saved_tensors
-    needs_x, needs_coefficients, needs_spatial, needs_temporal, needs_bias = ctx.needs_input_grad[
-        :5
-    ]
-    grad = grad.to(memory_format=layout_of(x))
-    needs_atoms = needs_spatial or needs_temporal
-    grad_bias = grad.sum((0, 2, 3, 4)) if ctx.has_bias and needs_bias else None
-    if not (needs_x or needs_coefficients or needs_atoms):
-        return None, None, None, None, grad_bias, *rest
-    dx, dc, ds, dt, _ = torch.ops.stdcf.factored_conv3d_backward(
-        grad, x, coefficients, spatial, temporal, *ctx.geometry, needs_x, needs_atoms
-    )
-    return (
-        dx if needs_x else None,
-        dc if needs_coefficients else None,
-        ds if needs_spatial else None,
-        dt if needs_temporal else None,
-        grad_bias,
-        *rest,
-    )
+def _given(flags: Sequence[bool], outputs: Four) -> tuple[Sequence[bool], Four]:
+    needs_x, needs_atoms = flags
+    return (needs_x, True, needs_atoms, needs_atoms), outputs[:4]
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
-
-
-def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.geometry, ctx.needs = inputs[5:9], inputs[9:]
-    ctx.set_materialize_grads(False)
-
-
-def _differentiate_twice(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    """By autograd through plain torch: second derivatives are rare."""
-    stride, padding, dilation, groups = ctx.geometry
-    options = Options(tuple(stride), tuple(padding), tuple(dilation), groups)
-    needed = (ctx.needs[0], True, ctx.needs[1], ctx.needs[1])
-    second = pull_twice(ctx.saved_tensors, options, needed, grads[:4])
-    return (*second, *(None,) * 6)
-
-
-_backward.register_autograd(_differentiate_twice, setup_context=_save_backward)
+register(_forward, _pull, _backward, _given)
 
 
 def _macs(

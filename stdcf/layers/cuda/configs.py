@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from stdcf.layers.cuda.geometry import Geometry
+from stdcf.layers.geometry import Geometry
 
 # Pairs of atoms whose maps a program holds, and temporal atoms whose maps' gradients it does.
 _PAIRS, _TEMPORAL = 6, 2

@@ -6,6 +6,7 @@ at other strides it is that of the composed filter's convolution. Scratch memory
 the results, so that whoever follows tensors sees it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from stdcf.layers.composed import compose
 from stdcf.layers.cuda import launch
-from stdcf.layers.cuda.geometry import Geometry, geometry_of
+from stdcf.layers.differentiate import Four, Inputs, Needs, OperatorOptions, register, triple
+from stdcf.layers.geometry import Geometry
 from stdcf.layers.layout import layout_of
-from stdcf.layers.plain import Options
-from stdcf.layers.twice import pull_twice
 
 
 def fused_conv3d(
@@ -63,7 +63,7 @@ def _forward(
     dilation: list[int],
     groups: int,
 ) -> tuple[Tensor, Tensor]:
-    g = geometry_of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
+    g = Geometry.of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
     out, mixing = _output(g, x), launch.packed(coefficients, g)
     launch.pack(coefficients, g, mixing)
     launch.convolve(g, x, mixing, (spatial.contiguous(), temporal.contiguous()), bias, out)
@@ -86,7 +86,7 @@ def _(
     dilation: list[int],
     groups: int,
 ) -> tuple[Tensor, Tensor]:
-    g = geometry_of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
+    g = Geometry.of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
     return _output(g, x), launch.packed(coefficients, g)
 
 
@@ -105,7 +105,7 @@ def _backward(
     needs_atoms: bool,
 ) -> list[Tensor]:
     """Gradients of α, ψ and φ, empty where they are not needed; then the scratch memory."""
-    g = geometry_of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
+    g = Geometry.of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
     outputs = _gradients(g, x, coefficients, spatial, temporal, needs_coefficients, needs_atoms)
     grad_coefficients, grad_spatial, grad_temporal, sums, mixing, *atom_sums = outputs
     atoms = (spatial.contiguous(), temporal.contiguous())
@@ -161,43 +161,17 @@ def _(
     needs_coefficients: bool,
     needs_atoms: bool,
 ) -> list[Tensor]:
-    g = geometry_of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
+    g = Geometry.of(x, coefficients, spatial, temporal, (stride, padding, dilation, groups))
     return _gradients(g, x, coefficients, spatial, temporal, needs_coefficients, needs_atoms)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, coefficients, spatial, temporal, bias, *ctx.geometry = inputs
-    ctx.has_bias = bias is not None
-    ctx.save_for_backward(x, coefficients, spatial, temporal)
-    # Of the scratch memory there would be zeros.
-    ctx.set_materialize_grads(False)
-
-
-def _differentiate(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-    rest = (None,) * 4
-    if grad is None:
-        return (None,) * 5 + rest
-    x, *parameters = ctx.saved_tensors
-    needs_x, needs_coefficients, needs_spatial, needs_temporal, needs_bias = ctx.needs_input_grad[
-        :5
-    ]
-    grad = grad.to(memory_format=layout_of(x))
-    grad_bias = grad.sum((0, 2, 3, 4)) if ctx.has_bias and needs_bias else None
-    grad_x = _input_gradient(grad, x, *parameters, *ctx.geometry) if needs_x else None
-    needs_atoms = needs_spatial or needs_temporal
-    if not (needs_coefficients or needs_atoms):
-        return grad_x, None, None, None, grad_bias, *rest
-    dc, ds, dt, *_ = torch.ops.stdcf.fused_conv3d_backward(
-        grad, x, *parameters, *ctx.geometry, needs_coefficients, needs_atoms
-    )
-    return (
-        grad_x,
-        dc if needs_coefficients else None,
-        ds if needs_spatial else None,
-        dt if needs_temporal else None,
-        grad_bias,
-        *rest,
-    )
+def _pull(grad: Tensor, inputs: Inputs, geometry: OperatorOptions, needs: Needs) -> Four:
+    grad_x = _input_gradient(grad, *inputs, *geometry) if needs.x else None
+    if not (needs.coefficients or needs.atoms):
+        return (grad_x, None, None, None)
+    flags = needs.coefficients, needs.atoms
+    outputs = torch.ops.stdcf.fused_conv3d_backward(grad, *inputs, *geometry, *flags)
+    return (grad_x, *outputs[:3])
 
 
 def _input_gradient(
@@ -233,34 +207,16 @@ def _input_gradient(
     transposed = coefficients.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
     flipped = spatial.flip(1, 2), temporal.flip(1)
     return fused_conv3d(
-        grad, transposed, *flipped, None, (1, 1, 1), _triple(behind), _triple(dilation), groups
+        grad, transposed, *flipped, None, (1, 1, 1), triple(behind), triple(dilation), groups
     )
 
 
-def _triple(values: list[int]) -> tuple[int, int, int]:
-    t, h, w = values
-    return t, h, w
+def _given(flags: Sequence[bool], outputs: Four) -> tuple[Sequence[bool], Four]:
+    needs_coefficients, needs_atoms = flags
+    return (False, needs_coefficients, needs_atoms, needs_atoms), (None, *outputs[:3])
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
-
-
-def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:5])
-    ctx.geometry, ctx.needs = inputs[5:9], inputs[9:]
-
-
-def _differentiate_twice(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    """By autograd through plain torch: second derivatives are rare."""
-    stride, padding, dilation, groups = ctx.geometry
-    options = Options(_triple(stride), _triple(padding), _triple(dilation), groups)
-    needs_coefficients, needs_atoms = ctx.needs
-    needed = (False, needs_coefficients, needs_atoms, needs_atoms)
-    second = pull_twice(ctx.saved_tensors, options, needed, (None, *grads[:3]))
-    return (*second, *(None,) * 6)
-
-
-_backward.register_autograd(_differentiate_twice, setup_context=_save_backward)
+register(_forward, _pull, _backward, _given)
 
 
 def _macs(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stdcf.layers.cuda.configs import Config, card, choose
-from stdcf.layers.cuda.geometry import Geometry, geometry_of
+from stdcf.layers.geometry import Geometry
 from stdcf.layers.layout import is_channels_last
 
 # α's gradient is summed in parts, as many as keep a card busy, if they take no more memory than
@@ -39,7 +39,7 @@ def scratch_bytes(
     )
     pairs = spatial_shape[0] * temporal_shape[0]
     coefficients = x_BCTHW.new_empty(*filters, pairs, device="meta")
-    g = geometry_of(x_BCTHW, coefficients, spatial, temporal, options)
+    g = Geometry.of(x_BCTHW, coefficients, spatial, temporal, options)
     filter_elements, mixing = (
         coefficients.numel() // pairs * math.prod(g.kernel_size),
         coefficients.numel(),

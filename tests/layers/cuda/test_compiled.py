@@ -15,7 +15,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("Triton interprets, and compiles nothing", allow_module_level=True)
 
 from stdcf.layers.cuda.configs import SHARED_BYTES
-from stdcf.layers.cuda.geometry import Geometry
+from stdcf.layers.geometry import Geometry
 from tests.layers.cuda.compiling import resources
 
 KERNELS = ("convolve", "grad_mixing", "grad_atoms")

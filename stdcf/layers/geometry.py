@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ class Geometry:
     Attributes:
         input_shape: [B, C_in, T, H, W].
         padding: may be negative, as a gradient's is.
+        num_spatial_atoms, num_temporal_atoms: M and N.
     """
 
     input_shape: Sequence[int]
@@ -25,6 +27,22 @@ class Geometry:
     groups: int
     num_spatial_atoms: int
     num_temporal_atoms: int
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        coefficients: Tensor,
+        spatial: Tensor,
+        temporal: Tensor,
+        options: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+        **own: Any,
+    ) -> Self:
+        """Of an operator's arguments; options are stride, padding, dilation and groups."""
+        m, k_h, k_w = spatial.shape
+        n, k_t = temporal.shape
+        out_channels = coefficients.shape[0]
+        return cls(x.shape, out_channels, (k_t, k_h, k_w), *options, m, n, **own)
 
     @cached_property
     def output_size(self) -> tuple[int, int, int]:
@@ -64,16 +82,3 @@ class Geometry:
     def frame_positions(self) -> int:
         """Output positions of one frame, of all clips."""
         return self.input_shape[0] * self.output_size[1] * self.output_size[2]
-
-
-def geometry_of(
-    x: Tensor,
-    coefficients: Tensor,
-    spatial: Tensor,
-    temporal: Tensor,
-    options: tuple[Sequence[int], Sequence[int], Sequence[int], int],
-) -> Geometry:
-    """Of an operator's arguments; options are stride, padding, dilation and groups."""
-    m, k_h, k_w = spatial.shape
-    n, k_t = temporal.shape
-    return Geometry(x.shape, coefficients.shape[0], (k_t, k_h, k_w), *options, m, n)
