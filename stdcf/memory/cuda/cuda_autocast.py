@@ -244,7 +244,7 @@ def cuda_contexts() -> Iterator[None]:
         # In backward it is a saver that enters again what was in force: by the tensors, "cpu".
         in_backward = torch._C._current_graph_task_id() != -1
         if self.device == "cuda" or (self.device == "cpu" and in_backward):
-            _set({kind: (self._enabled, self.fast_dtype) for kind in before})
+            _set(dict.fromkeys(before, (self._enabled, self.fast_dtype)))
         elif self.device == "cpu":
             _set(before)
         return result
