@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,26 @@ class Request:
         return tuple(f"{name}={value}" for name, value in sorted(flat.items()))
 
 
+def no_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Of results of which there is no figure."""
+    return []
+
+
+def drawn_by(where: str, **options: Any) -> Callable[[Sequence[Row], Path], list[Path]]:
+    """The figures of "module:function", below `suites.experiments`, called with these options too.
+
+    The module is imported when figures are asked for, so that tables need no Matplotlib.
+    """
+    module, _, function = where.partition(":")
+
+    def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
+        draw = getattr(import_module(f"suites.experiments.{module}"), function)
+        drawn: list[Path] = draw(rows, folder, **options)
+        return drawn
+
+    return figures
+
+
 @dataclass(frozen=True)
 class Suite:
     """One experiment.
@@ -143,7 +164,7 @@ class Suite:
     dataset_options: Callable[[Request], dict[str, Any]]
     specs: Callable[[Request, str], list[RunSpec]]
     tables: Callable[[Sequence[Row]], list[Table]]
-    figures: Callable[[Sequence[Row], Path], list[Path]]
+    figures: Callable[[Sequence[Row], Path], list[Path]] = no_figures
     plan: Callable[[Sequence[RunSpec]], list[Table]] | None = None
     in_gpu_hours: bool = False
     rank: Callable[[RunSpec], Any] | None = None
@@ -157,8 +178,3 @@ class Suite:
     takes: Sequence[str] = (*TRAINS, "ranks")
     takes_without_data: Sequence[str] = ("device",)
     because: str = "each run is trained by one process"
-
-
-def no_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """The paper draws none of these results."""
-    return []

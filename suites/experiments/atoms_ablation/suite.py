@@ -4,24 +4,19 @@ Trained by Table 2's ITSL. The paper has M=3, N=2 for KTH, is silent on how atom
 each layer its own.
 """
 
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import itsl
-from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
-from suites.experiments.shared import ablation as ablations
+from suites.engine.suite import Request
 from suites.experiments.shared.ablation import (
     Setting,
     Words,
-    ablation_tables,
+    ablation_suite,
     changed,
     epochs_of,
     milestones,
 )
-from suites.experiments.shared.kth import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.experiments.shared.kth import ITERATIONS
 
 # In the order of their value. The first is what the others change.
 WORDS = {
@@ -80,28 +75,10 @@ def settings(request: Request) -> dict[str, Setting]:
     return found
 
 
-def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Every setting for the first seed, then for the next."""
-    return ablations.specs("atoms_ablation", request, manifest, settings(request))
-
-
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Accuracy of every setting."""
-    from suites.experiments.shared.ablation import draw
-
-    return draw(rows, folder, WORDS, "atoms_ablation", TITLE)
-
-
-TITLE = "What STDCF's atoms are worth"
-SUITE = Suite(
-    name="atoms_ablation",
-    title="STDCF: numbers of atoms, how they start, shared or each layer's own",
-    profiles=tuple(PROFILES),
-    datasets=DATASETS,
-    dataset_options=dataset_options,
-    specs=specs,
-    tables=partial(ablation_tables, words=WORDS, title=TITLE),
-    figures=figures,
-    options=("rates",),
-    takes=(*TRAINS, "folds", "ranks"),
+SUITE = ablation_suite(
+    "atoms_ablation",
+    "STDCF: numbers of atoms, how they start, shared or each layer's own",
+    settings=settings,
+    words=WORDS,
+    table_title="What STDCF's atoms are worth",
 )

@@ -5,12 +5,10 @@ the paper's MNC² and (M+N)C². Best fits are of random filters and of the filte
 kth_cnn that each run trains at full size.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Suite, drawn_by
 from suites.experiments.capacity.tables import tables
 from suites.experiments.shared import kth
 from suites.experiments.shared.kth import DATASETS, dataset_options
@@ -67,13 +65,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Degrees of freedom, and error of the best fit against them."""
-    from suites.experiments.capacity.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="capacity",
     title="§2.1.1: degrees of freedom and best fits of each family of filters",
@@ -82,6 +73,6 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("capacity.figure:draw"),
     takes=TRAINS,
 )

@@ -5,7 +5,7 @@ and torchvision's, two of them video transformers, in float32 and bfloat16. It n
 """
 
 from suites.engine.spec import NO_DATA, RunSpec
-from suites.engine.suite import Request, Suite, no_figures
+from suites.engine.suite import Request, Suite
 from suites.experiments.estimators.tables import tables
 from suites.experiments.gpu_evidence.cases import Case, every_saver, others
 
@@ -49,7 +49,6 @@ SUITE = Suite(
     dataset_options=lambda request: {},
     specs=specs,
     tables=tables,
-    figures=no_figures,
     takes_without_data=(),
     because="it estimates, and trains nothing",
 )

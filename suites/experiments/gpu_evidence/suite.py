@@ -173,9 +173,9 @@ def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     layers = [row for row in rows if row["mode"].partition("-")[0] in layer_speed.SHAPES]
     trained = [row for row in rows if row["dataset"] != NO_DATA]
     if any(row["status"] == "ok" for row in layers):
-        drawn += layer_speed.figures(layers, folder)
+        drawn += layer_speed.SUITE.figures(layers, folder)
     if trained:
-        drawn += kth_table2.figures(trained, folder)
+        drawn += kth_table2.SUITE.figures(trained, folder)
     return drawn
 
 

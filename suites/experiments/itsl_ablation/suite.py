@@ -3,24 +3,20 @@
 The paper gives one setting and no ablation of it. Every run is tested on full-size clips.
 """
 
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import full_size, itsl, total_cost
-from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
-from suites.experiments.shared import ablation as ablations
+from suites.engine.suite import Request
 from suites.experiments.shared.ablation import (
     Setting,
     Words,
-    ablation_tables,
+    ablation_suite,
     changed,
     epochs_of,
     milestones,
 )
-from suites.experiments.shared.kth import DATASETS, ITERATIONS, PROFILES, dataset_options
+from suites.experiments.shared.kth import ITERATIONS
 
 # In the order of their value. The first is what the others change.
 WORDS = {
@@ -79,30 +75,12 @@ def settings(request: Request) -> dict[str, Setting]:
     return {mode: Setting(schedules[mode]) for mode in WORDS}
 
 
-def specs(request: Request, manifest: str) -> list[RunSpec]:
-    """Every setting for the first seed, then for the next."""
-    return ablations.specs("itsl_ablation", request, manifest, settings(request))
-
-
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Accuracy of every setting."""
-    from suites.experiments.shared.ablation import draw
-
-    return draw(rows, folder, WORDS, "itsl_ablation", TITLE)
-
-
-TITLE = "What ITSL's parts are worth"
-SUITE = Suite(
-    name="itsl_ablation",
-    title="ITSL: iterations, sizes, dilation, frozen parts, order, equal computation",
-    profiles=tuple(PROFILES),
-    datasets=DATASETS,
-    dataset_options=dataset_options,
-    specs=specs,
-    tables=partial(ablation_tables, words=WORDS, title=TITLE),
-    figures=figures,
-    options=("rates",),
-    takes=(*TRAINS, "folds", "ranks"),
+SUITE = ablation_suite(
+    "itsl_ablation",
+    "ITSL: iterations, sizes, dilation, frozen parts, order, equal computation",
+    settings=settings,
+    words=WORDS,
+    table_title="What ITSL's parts are worth",
     # Of sixteen settings neither can be read.
     leaves_out=("training_curves", "speed_ratios"),
 )

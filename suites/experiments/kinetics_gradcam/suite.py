@@ -15,7 +15,7 @@ from typing import Any
 
 from stdcf.errors import UserError
 from suites.engine.spec import NO_DATA, RunSpec
-from suites.engine.suite import COMMON_FIGURES, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, Request, Suite, drawn_by
 from suites.experiments.kinetics_gradcam import networks as video_networks
 from suites.experiments.kinetics_gradcam.networks import Network
 from suites.experiments.kinetics_gradcam.tables import tables
@@ -102,13 +102,6 @@ def bind(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     return bound
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Figure 7: of the video, or of test clips with the numbers of all layers."""
-    from suites.experiments.kinetics_gradcam.figure7 import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="kinetics_gradcam",
     title="Figure 7: Grad-CAM after stage-t and after stage-s",
@@ -117,7 +110,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("kinetics_gradcam.figure7:draw"),
     # They are Table 2's.
     leaves_out=COMMON_FIGURES,
     bind=bind,

@@ -8,7 +8,7 @@ what is trained, the memory that it is predicted to need, and its GPU-hours.
 import math
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Suite, no_figures
+from suites.engine.suite import Request, Suite
 from suites.experiments.kinetics_grid.points import points, points_by_mode
 from suites.experiments.kinetics_grid.tables import tables
 from suites.experiments.kinetics_table3.suite import PROFILES, dataset_options
@@ -57,7 +57,6 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=no_figures,
     in_gpu_hours=True,
     rank=rank,
 )

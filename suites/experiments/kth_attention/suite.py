@@ -5,10 +5,9 @@ paper shows four frames of two clips; here a number for all test clips stands be
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite, drawn_by
 from suites.experiments.shared import stage_maps
 from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
 from suites.experiments.shared.stage_maps import table
@@ -26,14 +25,6 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     return [table(rows, "Figure 6: attention", [note])]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Figure 6, and its numbers for all layers."""
-    from suites.experiments.shared.stage_maps_figure import draw
-
-    what = "the last convolution's feature maps summed over channels"
-    return draw(rows, folder, "figure6", what)
-
-
 SUITE = Suite(
     name="kth_attention",
     title="Figure 6: where networks look after stage-t and after stage-s",
@@ -42,7 +33,11 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by(
+        "shared.stage_maps_figure:draw",
+        name="figure6",
+        what="the last convolution's feature maps summed over channels",
+    ),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
     # They are Table 2's.

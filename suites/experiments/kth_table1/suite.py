@@ -5,11 +5,8 @@ they are or dilated by 2. In time: trained on full-size clips with temporal atom
 2, tested on every second frame at dilation 1. The paper has STDCF alone.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite, drawn_by
 from suites.experiments.kth_table1.tables import tables
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
@@ -46,13 +43,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     return conditions.specs("kth_table1", request, manifest, networks)
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Both gaps, with and without dilation."""
-    from suites.experiments.kth_table1.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="kth_table1",
     title="Table 1: dilated atoms across gaps in resolution, for all layers",
@@ -61,7 +51,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("kth_table1.figure:draw"),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
     # Of memory and time they say what Table 2's say.

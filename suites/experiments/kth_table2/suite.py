@@ -5,11 +5,8 @@ of full-size learning, and it is tested at dilation 2: "full_same_compute" train
 as much computation, "full_dilated" trains and tests at full size with both dilations 2.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Suite, drawn_by
 from suites.experiments.kth_table2.tables import tables
 from suites.experiments.shared import kth
 from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
@@ -20,13 +17,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     return kth.specs(request, manifest, persons=kth.folds(request))
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Figure 5."""
-    from suites.experiments.kth_table2.figure5 import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="kth_table2",
     title="Table 2 and Figure 5: three layers, full size against ITSL",
@@ -35,7 +25,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("kth_table2.figure5:draw"),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
 )

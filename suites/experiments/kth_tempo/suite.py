@@ -5,11 +5,8 @@ took two frames takes one, so atoms trained at dilation 2 are swapped for those 
 `literal` tests the text's reading: trained at dilation 1, tested at 2 (§2.1.2).
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite, drawn_by
 from suites.experiments.kth_tempo.tables import tables
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
@@ -39,13 +36,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     return conditions.specs("kth_tempo", request, manifest, networks, maps=True)
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Figure 3, and the accuracy and similarity of every layer."""
-    from suites.experiments.kth_tempo.figure3 import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="kth_tempo",
     title="Figure 3: clips twice as fast as in training, with and without swapped temporal atoms",
@@ -54,7 +44,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("kth_tempo.figure3:draw"),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
     # They are Table 1's.

@@ -4,11 +4,8 @@ Beside STDCF in every plan stand rank-1, torchvision's (2+1)D and TensorLy-Torch
 convolutions (where it is installed), on the shapes of ResNet-50 and kth_cnn.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import NO_DATA, RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import Request, Suite, drawn_by
 from suites.experiments.layer_speed.shapes import SHAPES
 from suites.experiments.layer_speed.tables import tables
 
@@ -41,13 +38,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Ratios by shape, and the roofline."""
-    from suites.experiments.layer_speed.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name=NAME,
     title="Time and memory of every layer and plan against nn.Conv3d",
@@ -56,7 +46,7 @@ SUITE = Suite(
     dataset_options=lambda request: {},
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("layer_speed.figure:draw"),
     workers=1,
     takes_without_data=("seeds", "device"),
     because="it times layers in the types of its profile, and trains nothing",

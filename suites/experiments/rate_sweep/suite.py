@@ -7,7 +7,7 @@ validation. Every layer and training mode has the same number of trials.
 from typing import Any
 
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite, no_figures
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite
 from suites.experiments.rate_sweep.tables import tables
 from suites.experiments.shared import kth
 from suites.experiments.shared.rates import GROUPS, trials, validations
@@ -64,7 +64,6 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=no_figures,
     takes=[name for name in TRAINS if name != "cap_bytes"],
     leaves_out=COMMON_FIGURES,
 )

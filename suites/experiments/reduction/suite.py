@@ -3,11 +3,8 @@
 Nothing is trained: layers are built and counted, nn.Conv3d beside STDCFConv3d.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import NO_DATA, RunSpec
-from suites.engine.suite import Request, Row, Suite
+from suites.engine.suite import Request, Suite, drawn_by
 from suites.experiments.reduction.tables import tables
 
 # (t, k) -> a run each.
@@ -42,13 +39,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Counted share of the dense layer's parameters and MACs over channels."""
-    from suites.experiments.reduction.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="reduction",
     title="§2.4: the reduction formulas against counted parameters and MACs",
@@ -57,7 +47,7 @@ SUITE = Suite(
     dataset_options=lambda request: {},
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("reduction.figure:draw"),
     takes_without_data=(),
     because="it counts, and trains nothing",
 )

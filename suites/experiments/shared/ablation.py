@@ -1,13 +1,14 @@
 """Ablations: runs that each change one thing of Table 2's STDCF trained by ITSL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import Stage
 from suites.engine.spec import RunSpec
-from suites.engine.suite import Request, Row
+from suites.engine.suite import TRAINS, Request, Row, Suite
 from suites.experiments.shared import kth
 from suites.experiments.shared.kth import PROFILES
 from suites.reporting import columns
@@ -139,6 +140,41 @@ def seconds(rows: Sequence[Row]) -> float:
     """Mean time of training of the runs that are ok."""
     found = [row["train_seconds"] for row in rows if row["status"] == "ok"]
     return sum(found) / len(found)
+
+
+def ablation_suite(
+    name: str,
+    title: str,
+    *,
+    settings: Callable[[Request], Mapping[str, Setting]],
+    words: Mapping[str, Words],
+    table_title: str,
+    **own: Any,
+) -> Suite:
+    """The suite of an ablation.
+
+    Args:
+        settings: mode -> its setting; the first is what the others change.
+        words: mode -> what stands for it in the table and the figure.
+        own: other fields of `Suite`.
+    """
+
+    def runs(request: Request, manifest: str) -> list[RunSpec]:
+        return specs(name, request, manifest, settings(request))
+
+    return Suite(
+        name=name,
+        title=title,
+        profiles=tuple(PROFILES),
+        datasets=kth.DATASETS,
+        dataset_options=kth.dataset_options,
+        specs=runs,
+        tables=partial(ablation_tables, words=words, title=table_title),
+        figures=partial(draw, words=words, name=name, title=table_title),
+        options=("rates",),
+        takes=(*TRAINS, "folds", "ranks"),
+        **own,
+    )
 
 
 def draw(

@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
@@ -103,11 +102,6 @@ def tables(rows: Sequence[Row]) -> list[Any]:
     return [table(rows)] if rows else []
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """None: one run is a line of numbers."""
-    return []
-
-
 SUITE = Suite(
     name="single",
     title="One run of any model, layer, clip and savers, as suites.plan proposes",
@@ -116,6 +110,5 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
     options=tuple(DEFAULTS),
 )

@@ -4,15 +4,13 @@ kth_cnn with regular layers, a model of its own trained and tested for each cond
 every second frame, half size, one frame. docs/synthetic_actions.md shows the result.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Suite, drawn_by
 from suites.experiments.synthetic_card.tables import CONDITIONS, tables
 
 
@@ -83,13 +81,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """A bar for each condition."""
-    from suites.experiments.synthetic_card.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="synthetic_card",
     title="What the synthetic clips ask of time and of detail",
@@ -98,7 +89,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("synthetic_card.figure:draw"),
     takes=[name for name in (*TRAINS, "ranks") if name != "amp"],
     because="its networks are all trained in bfloat16",
 )

@@ -4,11 +4,8 @@ A network whose temporal atoms were trained at dilation d at tempo 1 sees the sa
 τ with dilation d/τ, where that is whole (§2.1.2). Slower clips are mixed from neighbouring frames.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite, drawn_by
 from suites.experiments.shared import conditions
 from suites.experiments.shared.conditions import Condition, full_network
 from suites.experiments.shared.kth import DATASETS, PROFILES, dataset_options
@@ -29,13 +26,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     return conditions.specs("tempo_sweep", request, manifest, networks)
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Accuracy against tempo."""
-    from suites.experiments.tempo_sweep.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="tempo_sweep",
     title="Test tempo 0.5 to 4, temporal atoms kept or dilated to match",
@@ -44,7 +34,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("tempo_sweep.figure:draw"),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
     # They are Table 1's.

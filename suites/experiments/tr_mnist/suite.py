@@ -9,12 +9,11 @@ get as many channels as bring them nearest to the regular layer's parameters. Ot
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import full_size
 from suites.engine.spec import RunSpec
-from suites.engine.suite import TRAINS, Request, Row, Suite
+from suites.engine.suite import TRAINS, Request, Suite, drawn_by
 from suites.experiments.tr_mnist.tables import EQUAL_PARAMS, LINES, Line, tables
 
 # Few, so that filters limit what is given back: the quick profile's first seed has regular filters
@@ -121,13 +120,6 @@ def widened(
     return [best, best]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Figure 2: frames and what each layer makes of them, and the ratios."""
-    from suites.experiments.tr_mnist.figure2 import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="tr_mnist",
     title="Figure 2: moving, turning digits, reconstructed by STDCF, rank-1 and regular layers",
@@ -136,6 +128,6 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("tr_mnist.figure2:draw"),
     takes=TRAINS,
 )

@@ -27,14 +27,14 @@ def _atoms_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by_mode(module: Any, request: Request = REQUEST) -> dict[str, RunSpec]:
-    runs = module.specs(request, "0" * 64)
+    runs = module.SUITE.specs(request, "0" * 64)
     return {run.mode: run for run in runs if run.seed == 0}
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_setting_is_a_run_of_its_own(name: str) -> None:
     module = SUITES[name]
-    runs = module.specs(REQUEST, "0" * 64)
+    runs = module.SUITE.specs(REQUEST, "0" * 64)
     assert [run.mode for run in runs] == list(module.WORDS) * 3
     assert len({run.run_id for run in runs}) == len(runs)
     # The base is that of Table 2, and the tests between rows compare the others with it.
@@ -51,7 +51,7 @@ def test_every_setting_is_a_run_of_its_own(name: str) -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_every_fold_is_whole_before_the_next(name: str) -> None:
     module = SUITES[name]
-    runs = module.specs(Request("half", "weizmann", folds=2), "0" * 64)
+    runs = module.SUITE.specs(Request("half", "weizmann", folds=2), "0" * 64)
     assert [run.mode for run in runs] == list(module.WORDS) * 2
     assert [run.fold for run in runs[:: len(module.WORDS)]] == ["fold-daria", "fold-denis"]
     assert len({run.folder_name for run in runs}) == len(runs)
@@ -189,4 +189,4 @@ def test_tables_and_figure_come_from_rows_alone(name: str, tmp_path: Path) -> No
 
 def test_no_seed_is_refused() -> None:
     with pytest.raises(UserError, match="--seeds must be at least 1"):
-        itsl_ablation.specs(Request("quick", "weizmann", seeds=0), "0" * 64)
+        itsl_ablation.SUITE.specs(Request("quick", "weizmann", seeds=0), "0" * 64)

@@ -120,7 +120,7 @@ def test_a_video_by_two_stages(run: Path, video: Path, tmp_path: Path) -> None:
     shown |= {"shipped": False, "dirty": False, "seed": 0}
     (table,) = kinetics_gradcam.tables([shown])
     assert [line[0] for line in table.rows] == list(picture["maps"])
-    assert [p.name for p in kinetics_gradcam.figures([shown], tmp_path)] == [
+    assert [p.name for p in kinetics_gradcam.SUITE.figures([shown], tmp_path)] == [
         "figure7.png",
         "figure7.svg",
     ]
