@@ -117,6 +117,15 @@ def layer_by_name(name: str, options: Mapping[str, Any]) -> Callable[..., nn.Mod
 _NOT_DATA = frozenset({"workers", "cache_dir", "progress", "name"})
 
 
+# Why they are not resampled.
+_WITHOUT_RATE = {
+    "kth": "all its videos have 25 frames a second, and 00sequences.txt counts frames",
+    "weizmann": "all its videos have 25 frames a second",
+    "tr_mnist": "its clips are drawn frame by frame",
+    "synthetic_actions": "its clips are drawn frame by frame",
+}
+
+
 def load_dataset(
     name: str, root: str | None, *, progress: Progress | None = None, **options: Any
 ) -> VideoData:
@@ -132,6 +141,8 @@ def load_dataset(
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name not in _NOT_DATA
     ]
     for option in options:
+        if option == "fps" and name in _WITHOUT_RATE:
+            raise UserError(f"{name} takes no fps: {_WITHOUT_RATE[name]}.")
         if option not in valid:
             raise UserError(
                 f"data set {name} has no option {option!r}; its options are {', '.join(valid)}"

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+MOST_FPS = 1000
+
 
 class Sampling(BaseModel):
     """How clips are drawn from a video of any length.
@@ -21,7 +23,7 @@ class Sampling(BaseModel):
     method: Literal["dense", "segments"] = "dense"
     frames: PositiveInt = 8
     interval: PositiveInt = 8
-    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    fps: Annotated[float, Field(gt=0, le=MOST_FPS)] | None = None
 
     def draw(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
         """Frame indices [T] of a random training clip."""

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from stdcf.data.clips.clips import ClipDataset, ClipPlan, Clips, plan_runs, window, window_starts
 from stdcf.data.clips.transforms import EQUAL, Pixels
 from stdcf.data.frames.cache import CachedVideo
@@ -59,11 +61,25 @@ class VideoData:
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A video of a data set: its name (posix, relative to the root), its label, its frames."""
+    """A video of a data set: its name (posix, relative to the root), its label, its frames.
+
+    used: indices of the frames that clips are cut from, one after the other; None: all.
+    """
 
     name: str
     label: int
     cached: CachedVideo
+    used: np.ndarray | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that clips are cut from."""
+        return self.cached.num_frames if self.used is None else len(self.used)
+
+    def window(self, start: int, clip_frames: int) -> np.ndarray:
+        """Frame indices of a clip; see `window`."""
+        chosen = window(start, self.num_frames, clip_frames)
+        return chosen if self.used is None else self.used[chosen]
 
 
 @dataclass(frozen=True)
@@ -129,9 +145,9 @@ def sliding_windows(
 ) -> Split:
     """A clip every `step` frames of each video; `last` adds the clip that ends it."""
     runs = [
-        (index, window(start, video.cached.num_frames, clip_frames))
+        (index, video.window(start, clip_frames))
         for index, video in enumerate(videos)
-        for start in window_starts(video.cached.num_frames, clip_frames, step, last=last)
+        for start in window_starts(video.num_frames, clip_frames, step, last=last)
     ]
     return Split(videos, plan_runs(runs, clip_frames))
 
@@ -139,7 +155,7 @@ def sliding_windows(
 def padding_notes(splits: Mapping[str, Split], clip_frames: int) -> list[str]:
     """What to tell of videos that are shorter than a clip."""
     videos = [video for split in splits.values() for video in split.videos]
-    short = [video.name for video in videos if video.cached.num_frames < clip_frames]
+    short = [video.name for video in videos if video.num_frames < clip_frames]
     if not short:
         return []
     return [

@@ -37,6 +37,7 @@ class VideoFiles:
             all frames of each.
         spans: of each file the (start, end) in seconds that is used, float64 [N, 2]; nan: all.
         may_be_cut: a file that is not longer than its span is the segment itself.
+        frame_rate: frames a second that folders were made with; None: not known.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class VideoFiles:
     parts: np.ndarray | None = None
     spans: np.ndarray | None = None
     may_be_cut: bool = False
+    frame_rate: float | None = None
 
     def check(self, index: int, path: Path) -> int:
         """Frames of a video by decoding all of it; UserError says what is broken."""
@@ -118,9 +120,23 @@ class _Streamed(Clips):
     ) -> tuple[list[Tensor], np.ndarray]:
         path = self.videos.root / self.videos.names[video]
         if self.videos.are_folders:
-            part = self.videos.part(video)
+            part, rate = self.videos.part(video), self.videos.frame_rate
+            choose = _of_rate(choose, rate, self.sampling.fps)
             return frame_folder.read_frames(path, choose, keep, self.videos.numbering, part)
         return seek.read_frames(path, choose, keep, self.videos.timing(video, self.sampling.fps))
+
+
+def _of_rate(choose: seek.Choose, frame_rate: float | None, fps: float | None) -> seek.Choose:
+    """What is chosen of frames that come at a rate, resampled to another."""
+    if fps is None or frame_rate is None:
+        return choose
+    timing = Timing(fps)
+
+    def resampled(num_frames: int) -> np.ndarray:
+        offered = timing.offered(np.arange(num_frames) / frame_rate)
+        return offered[choose(len(offered))]
+
+    return resampled
 
 
 class RandomClips(_Streamed):

@@ -44,6 +44,7 @@ def load(
     test_crop: int = 224,
     test_short_side: int = 256,
     fps: float | None = None,
+    frame_rate: float | None = None,
     progress: Progress | None = None,
 ) -> VideoData:
     """Clips of `find`'s segments, decoded as they are asked for; accuracy is on validation.
@@ -65,6 +66,7 @@ def load(
         test_crop=test_crop,
         test_short_side=test_short_side,
         fps=fps,
+        frame_rate=frame_rate,
     )
 
 

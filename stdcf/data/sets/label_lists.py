@@ -1,7 +1,8 @@
 """Lists of videos and their labels, one a line, in the forms in use.
 
 `path label` and `path,label` (PySlowFast, VideoMAE, mmaction2), `frame_dir frames label` (TSN, TSM,
-mmaction2), `frame_dir offset frames label` (mmaction2), and CSV with a header.
+mmaction2), `frame_dir offset frames label` (mmaction2), CSV with a header, and PySlowFast's frame
+lists (see `frame_lists`).
 """
 
 import csv
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stdcf.data.sets import frame_lists
 from stdcf.data.sets.annotations import open_annotations
 from stdcf.data.sets.tree import VIDEO_ENDINGS
 from stdcf.errors import UserError
@@ -49,6 +51,7 @@ class LabelList:
         frames: of each (offset, number), of a list of frame folders that states them, or empty.
         spans: of each (start, end) in seconds, of a list that has times, or empty.
         parts: of each its part ("train", …), of a list that has them, or empty.
+        by_number: an offset in `frames` is the number in the first frame's name.
     """
 
     file: Path
@@ -57,6 +60,7 @@ class LabelList:
     frames: list[tuple[int, int]] = field(default_factory=list)
     spans: list[tuple[float, float]] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    by_number: bool = False
 
     def add(self, row: Row) -> None:
         """Appends a row; all rows of a list have the same fields."""
@@ -81,9 +85,17 @@ def read_list(file: Path) -> LabelList:
             number.
     """
     with open_annotations(file) as content:
-        lines = [
-            (n, line.rstrip("\r\n")) for n, line in enumerate(content, 1) if not line.isspace()
-        ]
+        numbered = ((n, line) for n, line in enumerate(content, 1) if not line.isspace())
+        first = next(numbered, (0, ""))
+        if frame_lists.is_header(first[1]):
+            # Of Something-Something it has twenty million lines: never all of them at a time.
+            found = LabelList(file, by_number=True)
+            for folder, label, frames in frame_lists.read_frames(file, numbered):
+                found.add((folder, label, frames, None, None))
+            if not found.paths:
+                raise UserError(f"{file} has a header and nothing below.")
+            return found
+        lines = [(n, line.rstrip("\r\n")) for n, line in (first, *numbered) if n]
     if not lines:
         raise UserError(f"{file} is empty: give a line `path label` for each video.")
     found = LabelList(file)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from stdcf.data.clips.crops import Crops
-from stdcf.data.clips.sampling import Sampling
+from stdcf.data.clips.sampling import MOST_FPS, Sampling
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
@@ -94,17 +94,17 @@ def frame_rates(files: Sequence[Path]) -> tuple[float, ...]:
     return tuple(sorted(rates))
 
 
-def rate_notes(rates: Sequence[float]) -> list[str]:
-    """A note of videos whose frame rates differ."""
+def _rate_notes(rates: Sequence[float]) -> list[str]:
     if not rates or rates[-1] < 1.02 * rates[0]:
         return []
     return [f"Clips count frames, and the videos have {rates[0]:g} to {rates[-1]:g} a second."]
 
 
-def _time_notes(rates: Sequence[float], fps: float | None) -> list[str]:
+def time_notes(rates: Sequence[float], fps: float | None) -> list[str]:
+    """A note of videos whose frame rates differ, or of the rate to which they are resampled."""
     if fps is not None:
         return [f"Clips are resampled to {fps:g} frames a second by their times."]
-    told = rate_notes(rates)
+    told = _rate_notes(rates)
     return [f"{told[0][:-1]}: --data-option fps=30 resamples them by their times."] if told else []
 
 
@@ -116,6 +116,7 @@ def stream(
     interval: int,
     test_clips: int,
     fps: float | None = None,
+    frame_rate: float | None = None,
     **crops: Any,
 ) -> VideoData:
     """Random clips of the training videos and views of the test videos, decoded as they come.
@@ -125,6 +126,7 @@ def stream(
 
     Args:
         method, frames, interval, fps: see `Sampling`.
+        frame_rate: frames a second that folders of frames were made with.
         test_clips: of each test video, each seen in `crops`' test crops.
         crops: see `Crops`.
 
@@ -140,22 +142,30 @@ def stream(
     for part, videos in listing.files.items():
         if not videos.names:
             raise UserError(listing.lacking(part))
-        if videos.are_folders and fps is not None:
+        if videos.are_folders and fps is not None and frame_rate is None:
             raise UserError(
-                f"fps={fps:g}: folders of frames have no times to resample by; leave it out."
+                f"fps={fps:g}: folders of frames have no times; give the rate at which they were "
+                "made too, as --data-option frame_rate=12."
             )
+        if frame_rate is not None and not (videos.are_folders and 0 < frame_rate <= MOST_FPS):
+            what = "a number above 0" if videos.are_folders else "it to folders of frames alone"
+            raise UserError(f"frame_rate={frame_rate:g}: give {what}, at most {MOST_FPS}.")
     notes = [*listing.notes, *left_out_notes(listing.left_out), *listing.missing_notes()]
     if listing.synthetic:
         notes.append("Generated videos, not film: accuracies say nothing about real video.")
-    train, test = listing.files["train"], listing.files["test"]
-    rates: tuple[float, ...] = ()
+    train, test = (
+        replace(listing.files[part], frame_rate=frame_rate) for part in ("train", "test")
+    )
     if not train.are_folders:
         rates = frame_rates([train.root / name for name in train.names])
-        notes += _time_notes(rates, fps)
+    else:
+        rates = () if frame_rate is None else (frame_rate,)
+    notes += time_notes(rates, fps)
     # A later option whose default means what was done before changes no manifest.
     later = set() if seen.multi_scale else {"multi_scale"}
     options = {
         **drawn.model_dump(mode="json", exclude_none=True),
+        **({} if fps is None or frame_rate is None else {"frame_rate": frame_rate}),
         **seen.model_dump(mode="json", exclude=later),
     }
     return VideoData(

@@ -48,6 +48,7 @@ def load(
     test_crop: int = 256,
     test_short_side: int = 256,
     fps: float | None = None,
+    frame_rate: float | None = None,
     workers: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -88,9 +89,10 @@ def load(
             test_crop=test_crop,
             test_short_side=test_short_side,
             fps=fps,
+            frame_rate=frame_rate,
         )
-    if fps is not None:
-        raise UserError(f"fps={fps:g} is for clips that are decoded as they come: give no size.")
+    if frame_rate is not None:
+        raise UserError(f"frame_rate={frame_rate:g} is for folders of frames: give no size.")
     check_options(size, clip_frames, train_step, test_step)
     return _whole_frames(
         found,
@@ -99,6 +101,7 @@ def load(
         channels=channels,
         train_step=train_step,
         test_step=test_step,
+        fps=fps,
         workers=workers,
         cache_dir=cache_dir,
         progress=progress,
@@ -166,6 +169,13 @@ def find(
     names = _names(folder / classes if classes else None, lists)
     tree, are_folders = _tree(folder, [path for found in lists.values() for path in found.paths])
     place = by_path(tree)
+    if not are_folders and any(
+        f.frames and not f.by_number and any(n for n, _ in f.frames) for f in lists.values()
+    ):
+        raise UserError(
+            f"The lists of {folder} name parts of folders of frames, and it holds video files: "
+            "give times in seconds, by a header path,label,start,end."
+        )
     rows: dict[str, list[Segment]] = {}
     missing: list[str] = []
     listed: dict[str, int] = {}
@@ -201,6 +211,9 @@ def find(
     if are_folders:
         numbering, more = folder_numbering(folder, (r.video for rs in rows.values() for r in rs))
         told += more
+        for part, of_part in rows.items():
+            if lists.get(part, lists["train"]).by_number:
+                rows[part] = [_counted(row, numbering.first) for row in of_part]
     order = _order(lists, names)
     number_of = {label: index for index, label in enumerate(order)}
     files = {
@@ -214,6 +227,13 @@ def find(
     return Listing(
         NAME, folder, order, files, tuple(missing), synthetic, left_out, tuple(told), listed
     )
+
+
+def _counted(segment: Segment, first: int) -> Segment:
+    """With its frames counted from the first, for a list that gives the number in its name."""
+    assert segment.frames is not None
+    number, frames = segment.frames
+    return segment._replace(frames=(number - first, frames))
 
 
 def _lists(folder: Path, train: str | None, test: str | None) -> dict[str, LabelList]:

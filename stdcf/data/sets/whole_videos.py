@@ -1,9 +1,13 @@
 """What the sets share that keep all their videos decoded: from labelled files to clips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from stdcf.data.clips.sampling import MOST_FPS
 from stdcf.data.clips.splits import (
     LabelledVideo,
     VideoData,
@@ -11,10 +15,13 @@ from stdcf.data.clips.splits import (
     padding_notes,
     sliding_windows,
 )
-from stdcf.data.frames.cache import Progress, cache_videos
+from stdcf.data.frames.cache import CachedVideo, Progress, cache_videos
 from stdcf.data.sets.films import film_note
-from stdcf.data.sets.listing import frame_rates, rate_notes
+from stdcf.data.sets.listing import frame_rates, time_notes
 from stdcf.data.sets.tree import check_films
+from stdcf.data.video.seek import frame_seconds
+from stdcf.data.video.timing import Timing
+from stdcf.errors import UserError
 
 
 def decoded_clips(
@@ -28,6 +35,7 @@ def decoded_clips(
     channels: int,
     train_step: int,
     test_step: int,
+    fps: float | None = None,
     options: Mapping[str, Any],
     notes: Sequence[str] = (),
     listed: Mapping[str, int] | None = None,
@@ -39,6 +47,7 @@ def decoded_clips(
 
     Args:
         parts: "train" and "test" -> (class, name from the folder, posix).
+        fps: frames a second by a file's times, of which clips are cut; None: all its own.
         options: what else determines the clips.
         listed: see `VideoData`.
 
@@ -55,9 +64,10 @@ def decoded_clips(
         workers=workers,
         progress=progress,
     )
+    used = _resampled([folder / file for _, _, file in ordered], cached, fps)
     videos: dict[str, list[LabelledVideo]] = {"train": [], "test": []}
-    for (part, label, file), frames in zip(ordered, cached, strict=True):
-        videos[part].append(LabelledVideo(file, classes.index(label), frames))
+    for (part, label, file), frames, used_F in zip(ordered, cached, used, strict=True):
+        videos[part].append(LabelledVideo(file, classes.index(label), frames, used_F))
     splits = {
         "train": sliding_windows(videos["train"], clip_frames, train_step, last=False),
         "test": sliding_windows(videos["test"], clip_frames, test_step, last=True),
@@ -68,6 +78,7 @@ def decoded_clips(
         "clip_frames": clip_frames,
         "train_step": train_step,
         "test_step": test_step,
+        **({} if fps is None else {"fps": fps}),
     }
     names = {part: [file for _, file in rows] for part, rows in parts.items()}
     told = [*notes, *film_note(names["train"], names["test"]), *padding_notes(splits, clip_frames)]
@@ -77,7 +88,32 @@ def decoded_clips(
         classes,
         splits,
         common | dict(options),
-        [*told, *rate_notes(rates)],
+        [*told, *time_notes(rates, fps)],
         listed=listed,
         frame_rates=rates,
     )
+
+
+def _resampled(
+    files: Sequence[Path], cached: Sequence[CachedVideo], fps: float | None
+) -> Iterable[np.ndarray | None]:
+    """Of each file the indices of its frames at a rate; None: all.
+
+    Raises:
+        UserError: for a wrong rate; where a file's packets do not tell the times of its frames.
+    """
+    if fps is None:
+        return [None] * len(files)
+    if not 0 < fps <= MOST_FPS:
+        raise UserError(f"fps={fps}: give a number above 0, at most {MOST_FPS}.")
+
+    def used(file: Path, frames: CachedVideo) -> np.ndarray:
+        seconds_F = frame_seconds(file)[: frames.num_frames]
+        if len(seconds_F) < frames.num_frames:
+            raise UserError(
+                f"{file}: {frames.num_frames} frames and times of {len(seconds_F)}; give no fps."
+            )
+        return Timing(fps).offered(seconds_F)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(used, files, cached))

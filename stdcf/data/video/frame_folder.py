@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from stdcf.data.video.decode import BrokenVideo
 from stdcf.data.video.seek import Choose, Keep, whole
 
 _NAME = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE)
+# In place of a folder's own name.
+_FOLDER = "<folder>"
 # TSN's extractor writes optical flow beside the pictures.
 _FLOW = re.compile(r"flow|^[xy]_?$", re.IGNORECASE)
 
@@ -23,6 +25,7 @@ class Numbering:
     """How frames are named: prefix, number, ending.
 
     Attributes:
+        prefix: "<folder>" in it stands for the folder's own name, as Charades and AVA have it.
         digits: that a number is padded to.
         first: number of the first frame.
     """
@@ -31,6 +34,10 @@ class Numbering:
     digits: int = 5
     ending: str = ".jpg"
     first: int = 1
+
+    def of(self, folder: Path) -> "Numbering":
+        """Of the frames in one folder."""
+        return replace(self, prefix=self.prefix.replace(_FOLDER, folder.name))
 
     def name(self, index: int) -> str:
         """File of the frame with this index, counted from 0."""
@@ -55,9 +62,19 @@ def find_numbering(folders: Iterable[Path]) -> Numbering:
     Raises:
         BrokenVideo: for a folder with two series of frames.
     """
-    kinds = Counter(kind for folder in folders if (kind := _numbering(folder)) is not None)
+    found = [(folder, kind) for folder in folders if (kind := _numbering(folder)) is not None]
+    kinds = Counter(kind for _, kind in found)
+    kinds |= Counter(_after_folder(kind, folder) for folder, kind in found)
     # Of equally many, the one that begins first: another may lack its beginning.
     return max(kinds, key=lambda kind: (kinds[kind], -kind.first), default=RELEASE)
+
+
+def _after_folder(kind: Numbering, folder: Path) -> Numbering:
+    """With a sign for the folder's own name, if the prefix begins with it."""
+    rest = kind.prefix.removeprefix(folder.name)
+    if rest == kind.prefix or rest[:1].isalnum():
+        return kind
+    return replace(kind, prefix=_FOLDER + rest)
 
 
 def _numbering(folder: Path) -> Numbering | None:
@@ -94,7 +111,7 @@ def count_frames(folder: Path, numbering: Numbering = RELEASE) -> int:
     """
     if not folder.is_dir():
         raise BrokenVideo(folder, "no such folder")
-    names = _names(folder)
+    names, numbering = _names(folder), numbering.of(folder)
     numbers = sorted({n for n in map(numbering.number, names) if n is not None})
     numbers = [number for number in numbers if number >= numbering.first]
     if not numbers:
@@ -118,6 +135,7 @@ def read_frames(
 
     part: (offset, number) of the frames that there are for `choose`; None: all.
     """
+    numbering = numbering.of(folder)
     first, number = _part(folder, count_frames(folder, numbering), part)
     chosen = first + choose(number)
     wanted, position = np.unique(chosen, return_inverse=True)
@@ -134,6 +152,7 @@ def read_frames(
 
 def check(folder: Path, numbering: Numbering = RELEASE, part: tuple[int, int] | None = None) -> int:
     """Frames of a folder whose every picture can be read; BrokenVideo names one that cannot."""
+    numbering = numbering.of(folder)
     first, number = _part(folder, count_frames(folder, numbering), part)
     for index in range(first, first + number):
         _read(folder / numbering.name(index))
@@ -142,6 +161,8 @@ def check(folder: Path, numbering: Numbering = RELEASE, part: tuple[int, int] | 
 
 def _part(folder: Path, count: int, part: tuple[int, int] | None) -> tuple[int, int]:
     first, number = part or (0, count)
+    if first < 0:
+        raise BrokenVideo(folder, f"its list begins {-first} frames before the first one there")
     if first + number > count or number < 1:
         raise BrokenVideo(
             folder, f"it holds {count} frames, and its list names {first + number} from the first"

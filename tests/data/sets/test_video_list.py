@@ -10,7 +10,7 @@ from PIL import Image
 
 from stdcf.data.clips.loader import batches
 from stdcf.data.sets import video_list
-from stdcf.data.sets.listing import _time_notes
+from stdcf.data.sets.listing import time_notes
 from stdcf.data.sets.video_list import find
 from stdcf.data.tools.verify import verify
 from stdcf.data.video.encode import Codec, write_video
@@ -245,12 +245,63 @@ def test_rates_that_differ_are_told_and_folders_take_no_rate(tmp_path: Path) -> 
     (tmp_path / "train.txt").write_text("0.mp4 0\n")
     data = video_list.load(tmp_path, **STREAMED, frames=4, interval=1)
     assert data.frame_rates == (25.0,)
-    assert _time_notes((25.0, 50.0), None)[0].startswith(
+    assert time_notes((25.0, 50.0), None)[0].startswith(
         "Clips count frames, and the videos have 25"
     )
-    assert _time_notes((29.97, 30.0), None) == []
+    assert time_notes((29.97, 30.0), None) == []
     for number in range(2):
         frames(tmp_path / "f" / f"{number}", 4)
     lists(tmp_path / "f", "0 4 0\n", "1 4 1\n")
     with pytest.raises(UserError, match="fps=30: folders of frames have no times"):
         video_list.load(tmp_path / "f", **STREAMED, fps=30)
+
+
+def test_folders_are_resampled_by_the_rate_that_they_were_made_with(tmp_path: Path) -> None:
+    for number in range(2):
+        frames(tmp_path / f"{number}", 20)
+    lists(tmp_path, "0 20 0\n", "1 4 12 1\n")
+    options = {**STREAMED, "frames": 4, "interval": 1, "flip": False, "test_clips": 1}
+    data = video_list.load(tmp_path, **options, fps=3, frame_rate=12)
+    assert data.frame_rates == (12,)
+    assert "Clips are resampled to 3 frames a second by their times." in data.notes
+    clip_CTHW, _, _ = data.test[0]
+    # Every fourth of the listed frames from the fifth on.
+    assert shades(clip_CTHW) == [4, 8, 12, 12]
+    plain = video_list.load(tmp_path, **options)
+    known = video_list.load(tmp_path, **options, frame_rate=12)
+    assert plain.manifest == known.manifest != data.manifest
+    with pytest.raises(UserError, match="fps=3: folders of frames have no times; give the rate"):
+        video_list.load(tmp_path, **options, fps=3)
+    with pytest.raises(UserError, match="frame_rate=0: give a number above 0"):
+        video_list.load(tmp_path, **options, fps=3, frame_rate=0)
+
+
+def test_whole_frames_are_resampled_by_their_times(tmp_path: Path, make_video) -> None:
+    for number in range(2):
+        make_video(tmp_path / "v" / f"{number}.avi", 50, seed=number)
+    root = lists(tmp_path / "v", "0.avi 0\n", "1.avi 1\n")
+    common = {**SMALL, "train_step": 8, "cache_dir": tmp_path / "c"}
+    data, plain = (video_list.load(root, **common, fps=fps) for fps in (5, None))
+    # Of 25 a second, two seconds long: 10 at 5 a second.
+    assert [len(data.train), len(plain.train)] == [1, 6]
+    assert data.train.plan.frames[0].tolist() == [*range(0, 40, 5)]
+    assert data.manifest != plain.manifest
+    assert "Clips are resampled to 5 frames a second by their times." in data.notes
+    thrice = video_list.load(root, **common, fps=75)
+    assert thrice.train.plan.frames[0].tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    with pytest.raises(UserError, match=r"fps=0: give a number above 0"):
+        video_list.load(root, **common, fps=0)
+    with pytest.raises(UserError, match=r"frame_rate=12 is for folders of frames"):
+        video_list.load(root, **common, frame_rate=12)
+    with pytest.raises(UserError, match=r"frame_rate=12: give it to folders of frames alone"):
+        video_list.load(root, **STREAMED, frame_rate=12)
+    with pytest.raises(UserError, match=r"kth takes no fps: all its videos have 25 frames"):
+        load_dataset("kth", None, fps=30)
+
+
+def test_parts_of_folders_are_not_parts_of_files(tmp_path: Path) -> None:
+    lists(touch(tmp_path, "0.mp4", "1.mp4"), "0 5 9 0\n", "1 3 9 1\n")
+    with pytest.raises(UserError, match="name parts of folders of frames, and it holds video"):
+        find(tmp_path)
+    lists(tmp_path, "0 9 0\n", "1 9 1\n")
+    assert pairs(find(tmp_path), "train") == [("0.mp4", "0")]
