@@ -362,17 +362,21 @@ def predict_stages(
 ) -> dict[str, MemoryReport]:
     """`predict_peak` of each stage, by its name; a schedule needs the largest.
 
-    Stages that differ in neither clip size, dilation nor frozen parts share one prediction.
+    Of a stage's `cycle` it is the largest step's. Stages that differ in neither batch, clip size,
+    dilation nor frozen parts share one prediction.
     """
     device = options.pop("device", "cuda")
     predictor = Predictor(model_fn, device)
     known: dict[tuple[Any, ...], MemoryReport] = {}
     reports = {}
     for stage in stages:
-        key = (stage.clip_shape(input_shape), stage.dilation, stage.trains, stage.frozen_norm)
-        if key not in known:
-            known[key] = predictor.peak(input_shape, stage=stage, **options)
-        reports[stage.name] = replace(known[key], stage=stage.name)
+        own = (stage.dilation, stage.trains, stage.frozen_norm, stage.norm_parts)
+        members = {(member.clip_shape(input_shape), *own): member for member in stage.members()}
+        for key, member in members.items():
+            if key not in known:
+                known[key] = predictor.peak(input_shape, stage=member, **options)
+        largest = max((known[key] for key in members), key=lambda report: report.peak_bytes)
+        reports[stage.name] = replace(largest, stage=stage.name)
     return reports
 
 

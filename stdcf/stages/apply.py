@@ -6,12 +6,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from stdcf.layers import set_dilation
 from stdcf.layers.parts import layers_with_parts
+from stdcf.stages.norm_parts import normalise_in_parts
 from stdcf.stages.stage import Stage
 
 
 def apply_stage(model: nn.Module, stage: Stage) -> None:
-    """Dilates the model and freezes what the stage does not train; everything else learns again."""
+    """Dilates the model and freezes what the stage does not train; everything else learns again.
+
+    BatchNorm normalises by the stage's `norm_parts` from then on.
+    """
     set_dilation(model, *stage.dilation)
+    normalise_in_parts(model, stage.norm_parts)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     for _, parts in layers_with_parts(model):

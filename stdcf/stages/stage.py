@@ -19,6 +19,7 @@ from stdcf.frozen import Frozen
 Part = Literal["spatial", "temporal", "joint"]
 ALL_PARTS: tuple[Part, ...] = ("spatial", "temporal", "joint")
 Dilation = tuple[PositiveInt, PositiveInt]
+Scale = Annotated[float, Field(gt=0, le=1)]
 FrozenNorm = Literal["none", "but_first", "all"]
 
 
@@ -31,6 +32,10 @@ class Stage(Frozen):
         spatial_scale: 1/β; height and width are scaled by it (area interpolation).
         dilation: (temporal, spatial) while training.
         test_dilation: (temporal, spatial) while testing, always on full-size clips.
+        batch_scale: clips of a step, as a factor of the run's batch.
+        cycle: scales of `spatial_scale` that the steps of an epoch take in turn, each with so many
+            more clips as they are smaller.
+        norm_parts: parts of a training batch of which BatchNorm takes its statistics apart.
         trains: parts of each layer's filter that learn; the others are frozen. Biases,
             normalisation and the classifier are in no part and always learn.
         epochs: passes over the training clips.
@@ -62,9 +67,12 @@ class Stage(Frozen):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     temporal_stride: PositiveInt = 1
-    spatial_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    spatial_scale: Scale = 1.0
     dilation: Dilation = (1, 1)
     test_dilation: Dilation = (1, 1)
+    batch_scale: PositiveFloat = 1.0
+    cycle: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
+    norm_parts: PositiveInt = 1
     trains: tuple[Part, ...] = ALL_PARTS
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     nesterov: bool = False
@@ -126,18 +134,46 @@ class Stage(Frozen):
         return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
 
     def clip_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape that this stage trains on, of a full-size clip or batch [..., T, H, W]."""
+        """Shape that this stage trains on, of a full-size clip or batch [..., T, H, W].
+
+        Of a `cycle` the largest clips; of a batch [B, C, T, H, W] as many as fit `batch_scale`.
+        """
+        largest = max(self.cycle)
+        scale = self.spatial_scale * largest
         *rest, t, h, w = shape
+        if len(rest) == 2:
+            rest[0] = self.batch_of(rest[0], largest)
         return (
             *rest,
             -(-t // self.temporal_stride),
-            max(round(h * self.spatial_scale), 1),
-            max(round(w * self.spatial_scale), 1),
+            max(round(h * scale), 1),
+            max(round(w * scale), 1),
+        )
+
+    def batch_of(self, batch_size: int, scale: float = 1.0) -> int:
+        """Clips of a step of this stage in a run of so large a batch, at a scale of `cycle`."""
+        return max(round(batch_size * self.batch_scale / scale**2), 1)
+
+    def members(self) -> tuple["Stage", ...]:
+        """The stage at each scale of its `cycle`, itself where there is one size."""
+        if self.cycle == (1.0,):
+            return (self,)
+        return tuple(
+            self.changed(
+                spatial_scale=self.spatial_scale * scale,
+                batch_scale=self.batch_scale / scale**2,
+                cycle=(1.0,),
+            )
+            for scale in self.cycle
         )
 
     def relative_cost(self) -> float:
-        """Computation of one clip against the full-size one's: spatial_scale² / temporal_stride."""
-        return self.spatial_scale**2 / self.temporal_stride
+        """Computation of one clip against the full-size one's: spatial_scale² / temporal_stride.
+
+        Of a `cycle` the mean over its clips.
+        """
+        clips = sum(scale**-2 for scale in self.cycle)
+        return self.spatial_scale**2 / self.temporal_stride * len(self.cycle) / clips
 
 
 def full_size(

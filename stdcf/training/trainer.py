@@ -28,6 +28,7 @@ from stdcf.stages.stage import Stage
 from stdcf.training.checkpoint import load_checkpoint, save_checkpoint
 from stdcf.training.distributed import ALONE, Ranks
 from stdcf.training.draws import shuffled, torch_seed
+from stdcf.training.epoch_steps import EpochSteps
 from stdcf.training.evaluate import Accuracy, evaluate
 from stdcf.training.history import History, Learnt, Progress, Sums
 from stdcf.training.multiview import evaluate_views
@@ -83,6 +84,8 @@ class Trainer:
         loss: Literal["cross_entropy", "mse"] = "cross_entropy",
         shuffle: Callable[[int, int, int, int], np.ndarray] = shuffled,
     ) -> None:
+        if ranks.size > 1 and any(stage.norm_parts > 1 for stage in stages):
+            raise UserError("norm_parts is for one process: ranks could differ in their parts")
         self.model = numerics.place(ranks.synchronised(model))
         self.data = data
         self.stages = list(stages)
@@ -116,7 +119,10 @@ class Trainer:
             Stopped: if `should_stop` said so; call again to go on.
             CheckpointError, UserError: for a damaged checkpoint; for too small a /dev/shm.
         """
-        check_shared_memory((self.data.train, self.data.test), self.batch_size, self.num_workers)
+        largest = max(
+            member.batch_of(self.batch_size) for stage in self.stages for member in stage.members()
+        )
+        check_shared_memory((self.data.train, self.data.test), largest, self.num_workers)
         if self._checkpoint.exists():
             self._load()
         while self.stage_index < len(self.stages):
@@ -135,25 +141,15 @@ class Trainer:
         self.network = self.ranks.wrap(self.model)
         if self.stage.fresh_optimizer:
             self.optimizer = make_optimizer(self.model, self.stage)
+        clips = self.data.train
+        self.steps = EpochSteps(self.stage, self.batch_size, len(clips), clips.clip_shape)
         # Counted from the stage's first step, so that a resumed run measures the same one.
-        steps_done = self.epoch * self._steps_per_epoch + self.step
+        steps_done = self.epoch * len(self.steps) + self.step
         self.meter = StepMeter(
             self.model,
             self.optimizer,
-            measured_step=max(self._measured_step() - steps_done, 0),
+            measured_step=max(self.steps.measured() - steps_done, 0),
             watch=self.watch,
-        )
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return -(-len(self.data.train) // self.batch_size)
-
-    def _measured_step(self) -> int:
-        """The first step with a whole batch and the optimiser's state; of one step, that one."""
-        whole_batches = max(len(self.data.train) // self.batch_size, 1)
-        last = self.stage.epochs * self._steps_per_epoch - 1
-        return next(
-            (n for n in range(1, last + 1) if n % self._steps_per_epoch < whole_batches), last
         )
 
     def _train_epoch(self) -> None:
@@ -165,12 +161,12 @@ class Trainer:
             rank = [] if self.ranks.is_first else [self.ranks.rank]
             torch.manual_seed(torch_seed(self.seed, self.stage_index, self.epoch, *rank))
         set_training(self.model, stage)
-        steps = self._steps_per_epoch
+        steps = len(self.steps)
         started = perf_counter()
         for clip, label, _ in batches(
             self.data.train.drawn(self.seed, self.stage_index, self.epoch),
-            self.batch_size,
-            order=order[self.step * self.batch_size :],
+            self.steps.sizes[self.step :],
+            order=order[self.steps.start(self.step) :],
             num_workers=self.num_workers,
             on_broken=self.history.note_broken,
             share=self.ranks.share,
@@ -222,7 +218,8 @@ class Trainer:
         self._save()
 
     def _train_step(self, clip: torch.Tensor, label: torch.Tensor, all_clips: int) -> None:
-        x_BCTHW, label = self.numerics.prepare(clip, self.stage), label.to(self.numerics.device)
+        stage = self.steps.stage_at(self.step)
+        x_BCTHW, label = self.numerics.prepare(clip, stage), label.to(self.numerics.device)
         tune_at_start(self.model, x_BCTHW, self.numerics, self.ranks, self.epoch + self.step)
         learnt = Learnt()
         with self.meter.step(x_BCTHW, label):
@@ -248,7 +245,7 @@ class Trainer:
                 f"step {self.step + 1}"
             )
         # A last batch that every process got whole counts once.
-        copies = self.ranks.copies(len(self.data.train) - self.step * self.batch_size)
+        copies = self.ranks.copies(len(self.data.train) - self.steps.start(self.step))
         self.sums.clips += all_clips // copies
         self.sums.loss += loss_sum / copies
         self.sums.correct += hits / copies

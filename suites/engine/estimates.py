@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from stdcf.memory.predict import Predictor
@@ -171,9 +171,11 @@ class Estimates:
         per_pass = math.inf
         for stage in spec.stages:
             step = self._step_seconds(spec, stage, facts)
-            seconds += stage.epochs * facts.train_clips / spec.batch_size * step
+            # Steps of a cycle take as long as each other.
+            clips = fmean(member.batch_of(spec.batch_size) for member in stage.members())
+            seconds += stage.epochs * facts.train_clips / clips * step
             # A forward pass of a full-size clip, as this stage's steps are.
-            size = stage.relative_cost() * spec.batch_size
+            size = stage.relative_cost() * clips
             per_pass = min(per_pass, step / (TRAIN_PASSES * size))
         return seconds + len(spec.stages) * facts.test_passes * per_pass
 

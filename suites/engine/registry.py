@@ -22,6 +22,7 @@ SUITES: dict[str, str] = {
     "kinetics_grid": "Ablation on Kinetics-400: layer, atoms, E, β, γ, dilation, memory cap",
     "something_table4": "Table 4: Something-Something, STDCF-R50 beside seven other rows",
     "memory_caps": "What fits under 0.5 to 16 GiB, and what ITSL and every memory saver cost",
+    "rivals": "ITSL beside the schedules and savers that compete with it, under one cap",
     "single": "One run of any model, layer, clip and savers, as suites.plan proposes",
     "layer_speed": "Time and memory of every layer and plan against nn.Conv3d",
     "capacity": "§2.1.1: degrees of freedom and best fits of each family of filters",

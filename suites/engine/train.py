@@ -16,6 +16,7 @@ from stdcf.memory.cap import limit_gpu
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.savers import parse_savers
 from stdcf.memory.tracking.tracker import CapExceeded
+from stdcf.stages.stage import total_cost
 from stdcf.training.distributed import ALONE, Ranks, joined
 from stdcf.training.history import History, Progress
 from stdcf.training.trainer import Trainer
@@ -122,6 +123,7 @@ class _Rows:
             "train_clips": len(data.train),
             "train_shapes": _train_shapes(spec, data),
             "epochs_per_stage": spec.stages[0].epochs,
+            "full_size_epochs": total_cost(spec.stages),
             "clip_shape": list(data.train.clip_shape),
             "classes": len(data.classes),
             "synthetic": data.synthetic,
@@ -135,7 +137,10 @@ class _Rows:
     def _predicted(self, spec: RunSpec) -> dict[str, Any]:
         """What is not measured; the same for all ends of the run that saw the same clips."""
         shape = self.data.train.clip_shape
-        sizes = {(stage.clip_shape(shape), stage.dilation, stage.trains) for stage in spec.stages}
+        sizes = {
+            (stage.clip_shape(shape), stage.batch_scale, stage.cycle, stage.dilation, stage.trains)
+            for stage in spec.stages
+        }
         # What is published is predicted stage by stage.
         key = spec.stages if spec.published is not None else frozenset(sizes)
         if key not in self._known:

@@ -18,6 +18,7 @@ from stdcf.data.clips.splits import VideoData
 from stdcf.memory.predict import predict_stages
 from stdcf.memory.tracking.tracker import CapExceeded
 from stdcf.models import create_model
+from stdcf.stages.schedules import multigrid
 from stdcf.stages.stage import Stage, full_size, itsl
 from stdcf.training.checkpoint import CheckpointError, load_checkpoint
 from stdcf.training.evaluate import evaluate
@@ -167,6 +168,20 @@ def test_the_optimiser_of_the_last_stage_survives_a_stop(tmp_path: Path) -> None
         with pytest.raises(Stopped):
             make_trainer(folder, stages, should_stop=stop_after(steps)).run()
         check(make_trainer(folder, stages), (expected, weights(whole)))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_a_stopped_run_by_multigrid_ends_the_same(tmp_path: Path, steps: int) -> None:
+    """Steps of several sizes, a batch that changes with the stage, and one optimiser for all."""
+    # All but the quarter of the frames, which this network is too deep for.
+    _, *stages = multigrid(0.1, lr=1e-2)
+    whole = make_trainer(tmp_path / "whole", tuple(stages))
+    history = whole.run()
+    expected = numbers(history)
+    assert {report["input_shape"][0] for report in history.peaks.values()} > {BATCH}
+    with pytest.raises(Stopped):
+        make_trainer(tmp_path / "again", tuple(stages), should_stop=stop_after(steps)).run()
+    check(make_trainer(tmp_path / "again", tuple(stages)), (expected, weights(whole)))
 
 
 def test_another_seed_gives_other_numbers(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _refuse(name: str, reason: str) -> None:
 
 def batches(
     dataset: Clips,
-    batch_size: int,
+    batch_size: int | Sequence[int],
     *,
     order: np.ndarray | Sequence[int] | None = None,
     num_workers: int | None = 0,
@@ -41,18 +42,18 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """(clips uint8 [B, C, T, H, W], labels int64 [B], videos int64 [B]), the last batch partial.
 
-    order: clip indices (default: all, in turn). The batches and their order are the same for any
-    number of workers, and torch's global random state is left alone. num_workers: None is one for
-    each core but this process's own if the clips are decoded on the way, fewer where shared memory
-    is short, else 0. on_broken: told of each video whose clips are missing from a batch, which is
-    smaller then; without it that is a UserError, as is too little shared memory. share: the part of
-    each batch's indices that this process gathers.
+    batch_size: of every batch, or of each in turn. order: clip indices (default: all, in turn). The
+    batches and their order are the same for any number of workers, and torch's global random state
+    is left alone. num_workers: None is one for each core but this process's own if the clips are
+    decoded on the way, fewer where shared memory is short, else 0. on_broken: told of each video
+    whose clips are missing from a batch, which is smaller then; without it that is a UserError, as
+    is too little shared memory. share: the part of each batch's indices that this process gathers.
     """
     indices = np.arange(len(dataset)) if order is None else np.asarray(order)
-    chunks = [
-        share(indices[start : start + batch_size].tolist())
-        for start in range(0, len(indices), batch_size)
-    ]
+    if isinstance(batch_size, int):
+        batch_size = [batch_size] * -(-len(indices) // batch_size)
+    stops = [0, *accumulate(batch_size)]
+    chunks = [share(indices[start:stop].tolist()) for start, stop in pairwise(stops)]
     longest = max(map(len, chunks), default=0)
     num_workers = _workers(dataset, longest, len(chunks), num_workers)
     loader = DataLoader(

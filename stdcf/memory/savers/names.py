@@ -14,6 +14,7 @@ NAMES: dict[str, tuple[Callable[[str], float | str], str] | None] = {
     "checkpoint": None,
     "accumulate": (int, "4"),
     "freeze": (str, "stem"),
+    "stochastic": (float, "0.5"),
     "int8": None,
     "offload": None,
     "plan": (read_plan, "FILE.json"),

@@ -18,6 +18,7 @@ from stdcf.memory.savers.recompute import Recompute
 from stdcf.memory.savers.saver import Saver
 from stdcf.memory.savers.state_on_host import StateOnHost
 from stdcf.memory.savers.step_in_backward import StepInBackward
+from stdcf.memory.savers.stochastic import Stochastic
 
 SAVERS: dict[str, Callable[..., Saver]] = {
     "bf16": Bf16,
@@ -25,6 +26,7 @@ SAVERS: dict[str, Callable[..., Saver]] = {
     "checkpoint": Checkpoint,
     "accumulate": Accumulate,
     "freeze": Freeze,
+    "stochastic": Stochastic,
     "int8": Int8,
     "offload": Offload,
     "plan": Plan,
@@ -35,6 +37,8 @@ SAVERS: dict[str, Callable[..., Saver]] = {
 }
 # What a plan decides for each block.
 _PLANNED = ("recompute", "checkpoint", "int8", "offload", "budget")
+# What makes other tensors again from those of which stochastic keeps a part.
+_MADE_AGAIN = ("recompute", "checkpoint", "plan", "budget")
 
 
 def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
@@ -54,6 +58,12 @@ def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
     for name in _PLANNED if "plan" in found else ():
         if name in found:
             raise UserError(f"a plan says for each block whether it is to {name}: leave {name} out")
+    for name in _MADE_AGAIN if "stochastic" in found else ():
+        if name in found:
+            raise UserError(
+                f"stochastic keeps a part of each map, and {name} makes others again from whole "
+                "ones: leave one of them out"
+            )
     for saver in found.values():
         if saver.updates and "accumulate" in found:
             raise UserError(no_accumulation(saver))

@@ -16,17 +16,32 @@ _NOISE = 0.05
 # Layer and mode -> rows.
 Groups = Mapping[tuple[str, str], Sequence[Row]]
 Units = dict[str | int, float]
+# Name, and the two sides by fold.
+Test = tuple[str, Units, Units]
 
 
 def fold_tests(groups: Groups, layers: Sequence[str], described: str) -> Table | None:
     """Differences in recalibrated clip accuracy; None without two folds to pair."""
-    tests = [(name, a, b) for name, a, b in _family(groups, layers) if len(a.keys() & b.keys()) > 1]
+    title = "Table 2: tests of docs/protocol.md, recalibrated clip accuracy, points"
+    return paired_table(f"{title} ({described})", _family(groups, layers), "Half-width ≤ 4")
+
+
+def paired_table(title: str, family: Sequence[Test], half_width: str = "") -> Table | None:
+    """Student's t of every test over the units that its sides share, corrected by Holm.
+
+    Args:
+        half_width: head of a column that says whether the interval is as narrow as is wanted.
+
+    Returns:
+        None where no test has two units.
+    """
+    tests = [(name, a, b) for name, a, b in family if len(a.keys() & b.keys()) > 1]
     if not tests:
         return None
     found = []
     for _, a, b in tests:
-        folds = sorted(a.keys() & b.keys(), key=str)
-        found.append(paired([a[fold] for fold in folds], [b[fold] for fold in folds]))
+        units = sorted(a.keys() & b.keys(), key=str)
+        found.append(paired([a[unit] for unit in units], [b[unit] for unit in units]))
     body = []
     for (name, *_), test, p in zip(tests, found, holm([t.p for t in found]), strict=True):
         half = test.difference.half_width
@@ -34,10 +49,11 @@ def fold_tests(groups: Groups, layers: Sequence[str], described: str) -> Table |
         side = "undecided" if p is None or p >= _NOISE else "above 0"
         side = "below 0" if side == "above 0" and test.difference.mean < 0 else side
         line = [name, cells.with_interval(test.difference, sign=True), str(test.difference.n)]
-        body.append([*line, p_text(test.p), p_text(p), side, met])
+        body.append([*line, p_text(test.p), p_text(p), side, *([met] if half_width else [])])
+    heads = ["Comparison", "Difference", "n", "p", "p (Holm)", "Decision"]
     return Table(
-        f"Table 2: tests of docs/protocol.md, recalibrated clip accuracy, points ({described})",
-        ["Comparison", "Difference", "n", "p", "p (Holm)", "Decision", "Half-width ≤ 4"],
+        title,
+        [*heads, *([half_width] if half_width else [])],
         body,
         [
             "Student's t over folds, two-sided, 95% intervals; Holm over "
@@ -46,9 +62,7 @@ def fold_tests(groups: Groups, layers: Sequence[str], described: str) -> Table |
     )
 
 
-def _family(groups: Groups, layers: Sequence[str]) -> list[tuple[str, Units, Units]]:
-    """Name, and the two sides by fold."""
-
+def _family(groups: Groups, layers: Sequence[str]) -> list[Test]:
     def side(layer: str, mode: str) -> Units:
         rows = [row for row in groups.get((layer, mode), ()) if row.get("fold") and VALUE in row]
         return {fold: 100 * value for fold, value in cells.by_unit(rows, VALUE).items()}

@@ -13,6 +13,7 @@ from stdcf.memory.savers.names import NAMES, canonical
 def test_every_name_has_a_saver():
     assert list(SAVERS) == list(NAMES)
     values = {"accumulate": "=2", "plan": "=layer1:offload", "freeze": "=stem", "budget": "=1"}
+    values["stochastic"] = "=0.5"
     words = [name + values.get(name, "") for name in NAMES]
     savers = [saver for word in words for saver in parse_savers(word)]
     assert [saver.name for saver in savers] == list(NAMES)
@@ -43,6 +44,8 @@ def test_savers_and_words_mix():
         ("accumulate", "needs a number, as accumulate=4"),
         ("accumulate=two", "needs a number, as accumulate=4"),
         ("accumulate=1", "at least 2 micro-batches, not 1"),
+        ("stochastic=0", "a share of frames above 0 and up to 1, not 0"),
+        ("stochastic=0.5,checkpoint", "leave one of them out"),
         ("budget=2", "a share from 0 to 1, not 2"),
         ("bf16,bf16", "named twice"),
         ([Accumulate(2), "accumulate=4"], "named twice"),

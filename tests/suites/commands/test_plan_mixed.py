@@ -1,12 +1,17 @@
 """suites.plan --mixed: a plan for each block as a file, and the run under it."""
 
+import importlib.util
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+from stdcf.memory import StepMeter
+from stdcf.memory.savers import learn, parse_savers
 from suites import plan, run
 from suites.engine.store.folder import run_folders
 
@@ -64,6 +69,42 @@ def test_a_users_own_model_runs_under_its_plan(
     assert saver.startswith("plan=")
     assert ".json" not in saver
     assert row["mode"].startswith("full-plan-")
+
+
+def test_ten_steps_of_a_users_package_under_the_written_plan_learn_the_plain_gradients(
+    call: Any, own_net: Path
+) -> None:
+    """The file that the command writes, as a saver in a loop of the user's own, at its cap."""
+    package = own_net / "mypkg"
+    package.mkdir()
+    (package / "net.py").write_text(OWN)
+    asked = ("--model", "mypkg/net.py:build", *ASKED[2:])
+    code, _, err = call(plan, *asked, *CLIP, "--cap=8MiB", "--mixed")
+    assert (code, err) == (0, "")
+    found = importlib.util.spec_from_file_location("mypkg_net", package / "net.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    learnt = []
+    for savers in ("", "plan=plan.json"):
+        torch.manual_seed(0)
+        model = module.build(2)
+        optimizer = torch.optim.Adam(model.parameters())
+        meter = StepMeter(model, optimizer, cap_bytes=8 * MIB if savers else None)
+        gradients: list[torch.Tensor] = []
+        for _ in range(10):
+            clip, label = torch.rand(8, 1, 8, 16, 16), torch.randint(2, (8,))
+            with meter.step(clip, label):
+                learn(model, clip, label, F.cross_entropy, parse_savers(savers))
+                optimizer.step()
+            gradients += [parameter.grad.clone() for parameter in model.parameters()]
+            optimizer.zero_grad()
+        learnt.append([*gradients, *model.state_dict().values()])
+        assert meter.report is not None
+        # The plain step does not fit.
+        assert (meter.report.peak_bytes > 8 * MIB) == (savers == "")
+    assert all(map(torch.equal, *learnt))
 
 
 def test_where_nothing_fits_the_leanest_is_written(call: Any, own_net: Path) -> None:
