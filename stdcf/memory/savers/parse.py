@@ -37,8 +37,8 @@ SAVERS: dict[str, Callable[..., Saver]] = {
 }
 # What a plan decides for each block.
 _PLANNED = ("recompute", "checkpoint", "int8", "offload", "budget")
-# What makes other tensors again from those of which stochastic keeps a part.
-_MADE_AGAIN = ("recompute", "checkpoint", "plan", "budget")
+# What makes others from saved maps, or sends them away whole.
+_WHOLE_MAPS = ("recompute", "checkpoint", "offload", "plan", "budget")
 
 
 def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
@@ -58,11 +58,11 @@ def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
     for name in _PLANNED if "plan" in found else ():
         if name in found:
             raise UserError(f"a plan says for each block whether it is to {name}: leave {name} out")
-    for name in _MADE_AGAIN if "stochastic" in found else ():
+    for name in _WHOLE_MAPS if "stochastic" in found else ():
         if name in found:
             raise UserError(
-                f"stochastic keeps a part of each map, and {name} makes others again from whole "
-                "ones: leave one of them out"
+                f"stochastic keeps a part of each map, and {name} is for whole ones: leave one of "
+                "them out"
             )
     for saver in found.values():
         if saver.updates and "accumulate" in found:

@@ -35,8 +35,9 @@ class Stochastic(Saver):
     Of each map [B, C, T, H, W] that 3D convolutions, pools, normalisations and activations save, a
     run of round(keep·T) neighbouring frames is kept, at least one; it goes round the clip's end.
     Where it starts is drawn once a forward pass, in seconds and not in frames, so that maps of all
-    lengths keep the same stretch of the clip. At other frames no gradient reaches a convolution or
-    a normalisation. What other operators save stays whole. Convolutions still multiply the zeros.
+    lengths keep the same stretch of the clip. At other frames no gradient reaches a convolution, a
+    pool or a normalisation. What other operators save stays whole. Convolutions still multiply the
+    zeros.
 
     Args:
         keep: share of the frames, above 0; 1 is the plain step.
@@ -183,14 +184,15 @@ class Frames(TorchFunctionMode):
             out = func(*args, **kwargs)
         finally:
             self._takes = before
-        if name in _CONVOLUTIONS | _NORMS:
-            self._mask(out)
+        if name in _CONVOLUTIONS | _NORMS | _POOLS:
+            self._mask(out[0] if isinstance(out, tuple) else out)
         return out
 
     def _mask(self, map_BCTHW: Tensor) -> None:
         """Stops a map's gradient at the frames that are not kept.
 
-        What leaves frames alone needs no such mask: it takes from a frame what it gives to it.
+        What leaves frames alone needs no such mask: it takes from a frame what it gives to it. A
+        pool would send gradients to places that it does not know.
         """
         length = map_BCTHW.shape[2]
         dropped = sorted({*range(length)} - {*self.kept(length)})
