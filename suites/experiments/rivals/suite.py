@@ -4,11 +4,8 @@ kth_cnn with the largest batch that a cap on a training step's peak leaves each 
 ITSL's computation, by the protocol of Table 2 (docs/protocol.md). docs/rivals.md has their cards.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from suites.engine.spec import RunSpec
-from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Row, Suite
+from suites.engine.suite import COMMON_FIGURES, TRAINS, Request, Suite, drawn_by
 from suites.experiments.rivals.tables import tables
 from suites.experiments.rivals.techniques import BATCHES, for_layer, stages
 from suites.experiments.shared import kth
@@ -51,13 +48,6 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     ]
 
 
-def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Accuracy against peak, multiplications and time."""
-    from suites.experiments.rivals.figure import draw
-
-    return draw(rows, folder)
-
-
 SUITE = Suite(
     name="rivals",
     title="ITSL beside the schedules and savers that compete with it, under one cap",
@@ -66,7 +56,7 @@ SUITE = Suite(
     dataset_options=dataset_options,
     specs=specs,
     tables=tables,
-    figures=figures,
+    figures=drawn_by("rivals.figure:draw"),
     options=("rates",),
     # Its own figure shows the same, readably for so many modes.
     leaves_out=COMMON_FIGURES,
