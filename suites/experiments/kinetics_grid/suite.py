@@ -5,8 +5,6 @@ seed. E=1 and E=2 are read off E=3, and a cap that is kept is not trained again;
 what is trained, the memory that it is predicted to need, and its GPU-hours.
 """
 
-import math
-
 from suites.engine.spec import RunSpec
 from suites.engine.suite import Request, Suite
 from suites.experiments.kinetics_grid.points import points, points_by_mode
@@ -21,7 +19,7 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     """Every point for the first seed, then for the next; --cap takes the place of the grid's."""
     profile = PROFILES[request.profile]
     epochs = request.epochs or profile.epochs
-    later_epochs = math.ceil(profile.later_epochs * epochs / profile.epochs)
+    later_epochs = profile.later(request.epochs)
     chosen = [p for p in points() if request.cap_bytes is None or p.cap_gib is None]
     made = []
     for seed in request.each_seed(SEEDS[request.profile]):

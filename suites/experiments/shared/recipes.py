@@ -7,10 +7,8 @@ from typing import Any
 from baselines.recipes import Recipe
 from stdcf.errors import UserError
 from stdcf.stages.stage import Stage, itsl
-from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
-from suites.engine.weights import OWN, describe
-from suites.experiments.shared.video_systems import System, make_spec
+from suites.engine.weights import describe
 from suites.tables.table import Table
 
 RECIPES = ("own", "common")
@@ -31,11 +29,6 @@ def asked(request: Request) -> tuple[str, ...]:
     return RECIPES if word == "both" else (word,)
 
 
-def of_first(specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """The runs by their authors' recipes; where there are none, the others."""
-    return [spec for spec in specs if spec.mode.endswith(OWN)] or list(specs)
-
-
 def without_choice(request: Request) -> Request:
     """The request by which runs are named: a row is the same whichever others are asked for."""
     return replace(request, options={k: v for k, v in request.options.items() if k != "recipe"})
@@ -50,33 +43,6 @@ def clip_options(
         # The profile's, which such crops have no use for.
         options.pop("short_side", None)
     return options
-
-
-def own_spec(
-    system: System,
-    recipe: Recipe,
-    request: Request,
-    *,
-    mode: str,
-    data: Mapping[str, Any],
-    starts_from: str | None,
-    **fields: Any,
-) -> RunSpec:
-    """A run by its authors' recipe.
-
-    Args:
-        mode: of the same row by the common recipe.
-        data: the profile's options of the data set.
-        fields: further ones of `make_spec`.
-    """
-    return make_spec(
-        replace(system, starts_from=starts_from),
-        request,
-        mode=mode + OWN,
-        data_options=clip_options(data, recipe.data, request),
-        model_options={"dropout": recipe.dropout},
-        **fields,
-    )
 
 
 def two_stage(full: Stage, iterations: int, **changes: Any) -> tuple[Stage, ...]:

@@ -18,6 +18,7 @@ from suites.engine.spec import RunSpec
 from suites.engine.suite import Request
 from suites.experiments.kinetics_table3 import suite as kinetics_table3
 from suites.experiments.kinetics_table3.suite import CLASSES, PROFILES, TABLES, specs, tables
+from suites.experiments.shared import recipe_suite
 from suites.reporting.published import published
 
 PAPER = Request(profile="paper", dataset="kinetics400")
@@ -280,9 +281,7 @@ def test_rows_by_their_own_recipe_have_a_table_of_their_own_and_it_comes_first()
 def test_a_dry_run_shows_both_recipes(monkeypatch, tmp_path):
     cost = Cost(24_330_000, 33 * 10**9, 33 * 10**9, {"full": 2**30, "t3": 2**28, "s3": 2**29})
     asked = []
-    monkeypatch.setattr(
-        kinetics_table3, "predict_cost", lambda spec: asked.append(spec.mode) or cost
-    )
+    monkeypatch.setattr(recipe_suite, "predict_cost", lambda spec: asked.append(spec.mode) or cost)
     runs = specs(PAPER, MANIFEST)
     modes = [(row[0], row[1]) for row in plan_table(kinetics_table3.SUITE, runs, tmp_path).rows]
     for layer in ("stdcf", "r2plus1d_34", "slowfast_r50_8x8", "tsm_r50", "tin_r50"):
