@@ -56,8 +56,8 @@ class Stage(Frozen):
             then rises to the cosine's value at its end (`per_step` alone).
         frozen_norm: BatchNorm layers whose statistics and parameters stay as they are: "none",
             "all", or all "but_first" (partial BN, Wang et al., 2016).
-        precise_batches: batches of training clips, drawn and seen as in training, whose mean
-            statistics BatchNorm gets after the last epoch, before the test; 0 keeps the running
+        precise_batches: batches of training clips, drawn and seen as in training, whose statistics
+            all together BatchNorm gets after the last epoch, before the test; 0 keeps the running
             ones.
         recalibrate: test a second time, with BatchNorm's statistics estimated anew on training
             clips at the size, dilation and dropout of the test.

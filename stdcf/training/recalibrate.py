@@ -3,7 +3,8 @@
 In training BatchNorm gathers its running mean and variance under dropout, at the size and dilation
 of the stage. The test has none of these. Here the statistics are the plain average over batches of
 training clips seen as the test sees its own: full size, the test's dilation, dropout off
-(`recalibrated`), or as training sees them ("precise" statistics, Wu and Johnson, 2021; `settle`).
+(`recalibrated`), or those of all batches together as training sees them ("precise" statistics, Wu
+and Johnson, 2021; `settle`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,9 +61,11 @@ def recalibrated(
 def settle(
     model: nn.Module, clips_BCTHW: Iterable[Tensor], numerics: Numerics, stage: Stage, seed: int
 ) -> None:
-    """Gives BatchNorm the plain average of batches' statistics, in training mode, and keeps it.
+    """Gives BatchNorm the statistics of all batches together, in training mode, and keeps them.
 
-    Layers that the stage freezes keep theirs. A batch of no clips is left out.
+    The variance is that within the batches and that of their means, as PySlowFast and the Caffe2
+    code of non-local networks take it. Layers that the stage freezes keep theirs. A batch of no
+    clips is left out.
 
     Args:
         clips_BCTHW: batches as the loader gives them; each is prepared as the stage trains on it.
@@ -71,19 +74,38 @@ def settle(
     set_training(model, stage)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
     momentums = [norm.momentum for norm in norms]
+    totals_2C: dict[nn.Module, Tensor] = {}
+    clips = 0
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None
+        # What it holds is then the last batch's.
+        norm.momentum = 1.0
     try:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             for clip_BCTHW in clips_BCTHW:
-                if len(clip_BCTHW):
-                    with numerics.autocast():
-                        model(numerics.prepare(clip_BCTHW, stage))
+                if not len(clip_BCTHW):
+                    continue
+                with numerics.autocast():
+                    model(numerics.prepare(clip_BCTHW, stage))
+                clips += len(clip_BCTHW)
+                for norm in norms:
+                    moments_2C = len(clip_BCTHW) * _moments(norm)
+                    totals_2C[norm] = totals_2C.get(norm, 0) + moments_2C
     finally:
         for norm, momentum in zip(norms, momentums, strict=True):
             norm.momentum = momentum
+    for settled, total_2C in totals_2C.items():
+        mean_C, square_C = total_2C / clips
+        settled.get_buffer("running_mean").copy_(mean_C)
+        settled.get_buffer("running_var").copy_(square_C - mean_C.square())
+
+
+def _moments(norm: nn.Module) -> Tensor:
+    """[2, C], means of x and x² by what a layer holds, in float64."""
+    mean_C = norm.get_buffer("running_mean").double()
+    var_C = norm.get_buffer("running_var").double()
+    return torch.stack([mean_C, var_C + mean_C.square()])
 
 
 def has_statistics(model: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """BatchNorm's statistics before a test: what they are, and that training goes on as before."""
 
 import copy
+import warnings
 from pathlib import Path
 
 import pytest
@@ -70,29 +71,56 @@ def test_training_is_the_same_with_and_without_it(tmp_path: Path, layer: str) ->
     ]
 
 
-def test_precise_statistics_are_the_average_in_training_mode_and_stay() -> None:
+def test_precise_statistics_are_those_of_all_batches_in_training_mode_and_stay() -> None:
     torch.manual_seed(0)
     first, second = nn.BatchNorm3d(2, momentum=0.3), nn.BatchNorm3d(2)
     model = nn.Sequential(first, nn.Dropout(0.5), second)
-    batches = [torch.randint(0, 256, (3, 2, 4, 8, 8), dtype=torch.uint8) for _ in range(3)]
+    # Batches of unlike clips and sizes.
+    batches = [
+        torch.randint(low, high, (clips, 2, 4, 8, 8), dtype=torch.uint8)
+        for low, high, clips in ((0, 64, 3), (192, 256, 1), (100, 140, 2))
+    ]
     stage = Stage(name="t", epochs=1, lr=1.0, temporal_stride=2, spatial_scale=0.5)
     state = torch.get_rng_state()
     settle(model, [*batches, batches[0][:0]], CPU, stage, seed=5)
     assert torch.equal(torch.get_rng_state(), state)
     seen = [CPU.prepare(batch, stage) for batch in batches]
     assert seen[0].shape == (3, 2, 2, 4, 4)
-    torch.testing.assert_close(
-        first.running_mean, torch.stack([x.mean((0, 2, 3, 4)) for x in seen]).mean(0)
+    together = torch.cat(seen)
+    torch.testing.assert_close(first.running_mean, together.mean((0, 2, 3, 4)))
+    # As with fvcore's update_bn_stats, up to Bessel's correction of each batch.
+    within = torch.stack([len(x) * x.var((0, 2, 3, 4)) for x in seen]).sum(0) / len(together)
+    means = torch.cat(
+        [x.mean((0, 2, 3, 4), keepdim=True).expand(len(x), -1, 1, 1, 1) for x in seen]
     )
-    torch.testing.assert_close(
-        first.running_var, torch.stack([x.var((0, 2, 3, 4)) for x in seen]).mean(0)
-    )
+    torch.testing.assert_close(first.running_var, within + means.var((0, 2, 3, 4), correction=0))
+    assert (first.running_var > 1.5 * within).all()
     # Behind dropout the variance is larger than without: 1/(1 − p) times the mean square.
     assert (second.running_var > 1.5).all()
     assert first.momentum == 0.3
     again = copy.deepcopy(model)
     settle(again, batches, CPU, stage, seed=5)
     assert torch.equal(again[2].running_var, second.running_var)
+
+
+def test_precise_statistics_are_fvcores() -> None:
+    with warnings.catch_warnings():
+        # It imports a deprecated corner of torch.
+        warnings.simplefilter("ignore", FutureWarning)
+        from fvcore.nn.precise_bn import update_bn_stats
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.BatchNorm3d(4))
+    theirs = copy.deepcopy(model)
+    shape, ranges = (8, 3, 8, 12, 12), ((0, 64), (192, 256), (100, 140))
+    batches = [torch.randint(low, high, shape, dtype=torch.uint8) for low, high in ranges]
+    (stage,) = full_size(epochs=1, lr=1.0)
+    settle(model, batches, CPU, stage, seed=0)
+    seen = [CPU.prepare(batch, stage) for batch in batches]
+    update_bn_stats(theirs, seen, num_iters=3)
+    for ours, other in zip(model[1::2], theirs[1::2], strict=True):
+        torch.testing.assert_close(ours.running_mean, other.running_mean)
+        # Bessel's correction of 8·6·10·10 values.
+        torch.testing.assert_close(ours.running_var, other.running_var, rtol=1 / 4000, atol=0)
 
 
 def test_a_frozen_layer_keeps_its_statistics() -> None:
