@@ -1,9 +1,11 @@
 """Rows read off longer schedules are those of runs of their own, whoever was there first."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from stdcf.stages.stage import full_size, itsl
+from stdcf.training.checkpoint import load_checkpoint
 from suites import run
 from suites.engine import runner, worker
 from suites.engine.read_off import to_try
@@ -41,6 +43,47 @@ def test_a_shorter_schedule_is_read_off_and_a_longer_one_goes_on(
     found = shared.folder(later).result()
     assert found is not None
     assert (found["suite"], found["mode"], found["read_off"]) == ("single", "later", e2.folder_name)
+
+
+def test_what_is_partly_done_serves_whoever_is_asked_for_next(
+    manifest: str, video_root: Path, tmp_path: Path
+) -> None:
+    """The longer run is stopped at each place in turn, and then a shorter one is asked for."""
+    e1, e2, e3 = (
+        one.changed(stages=tuple(stage.changed(epochs=2) for stage in one.stages))
+        for one in (spec(manifest, n) for n in (1, 2, 3))
+    )
+    alone, shared = Lab(tmp_path / "alone", video_root), Lab(tmp_path / "shared", video_root)
+    for one in (e1, e2, e3):
+        assert alone.train(one) == 0
+
+    def curves_have(lines: int) -> Callable[[], bool]:
+        """The checkpoint is of so many whole epochs."""
+
+        def reached() -> bool:
+            file = shared.folder(e3).path / "checkpoint.pt"
+            state = load_checkpoint(file) if file.exists() else None
+            return state is not None and len(state["history"]["epochs"]) >= lines
+
+        return reached
+
+    # Within the first stage: the shorter one is asked for alone, and goes on from there.
+    assert shared.train(e3, curves_have(1)) == worker.EXIT_STOPPED
+    own, read_off, done = runner.make_jobs([e1], shared.results)
+    assert ([job.spec for job in own], read_off, done) == ([e1], [], 0)
+    assert shared.train(e1) == 0
+    assert (shared.folder(e1).result() or {})["begun_by"] == e3.folder_name
+    # Past the first one's end, which has its row already, and before the second one's.
+    assert shared.train(e3, curves_have(5)) == worker.EXIT_STOPPED
+    assert runner.make_jobs([e1], shared.results) == ([], [], 1)
+    own, read_off, _ = runner.make_jobs([e2, e3], shared.results)
+    assert ([job.spec for job in own], [job.spec for job in read_off]) == ([e3], [e2])
+    assert shared.folder(e2).result() is None
+    assert shared.train(e2) == 0
+    assert (shared.folder(e2).result() or {})["begun_by"] == e3.folder_name
+    assert shared.train(e3) == 0
+    for one in (e1, e2, e3):
+        assert shared.measured(one) == alone.measured(one)
 
 
 def test_schedules_that_part_later_train_their_common_stages_once(
@@ -91,6 +134,13 @@ def test_nothing_else_is_read_off(tmp_path: Path) -> None:
         base.changed(layer="regular", layer_options={}),
         base.changed(manifest="cd" * 32),
         base.changed(stages=itsl(2, epochs=1, lr=1e-2)),
+        base.changed(stages=itsl(2, epochs=2, lr=1e-3)),
+        base.changed(savers=("checkpoint",)),
+        base.changed(amp=True),
+        base.changed(threads=2),
+        base.changed(ranks=2),
+        base.changed(starts_from="kinetics400"),
+        base.changed(dataset_options={**base.dataset_options, "clip_frames": 4}),
         base.changed(stages=itsl(2, epochs=1, lr=1e-3, beta=4)),
         base.changed(stages=full_size(epochs=1, lr=1e-3)),
         # Its table needs what the longer run's row does not hold.
