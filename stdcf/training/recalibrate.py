@@ -72,40 +72,43 @@ def settle(
         seed: of dropout's draws; torch's random state is as before then.
     """
     set_training(model, stage)
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
-    momentums = [norm.momentum for norm in norms]
-    totals_2C: dict[nn.Module, Tensor] = {}
-    clips = 0
-    for norm in norms:
-        norm.reset_running_stats()
-        # What it holds is then the last batch's.
-        norm.momentum = 1.0
+    seen = {m: _Moments() for m in model.modules() if isinstance(m, _BatchNorm) and m.training}
+    hooks = [norm.register_forward_pre_hook(moments.add) for norm, moments in seen.items()]
     try:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             for clip_BCTHW in clips_BCTHW:
-                if not len(clip_BCTHW):
-                    continue
-                with numerics.autocast():
-                    model(numerics.prepare(clip_BCTHW, stage))
-                clips += len(clip_BCTHW)
-                for norm in norms:
-                    moments_2C = len(clip_BCTHW) * _moments(norm)
-                    totals_2C[norm] = totals_2C.get(norm, 0) + moments_2C
+                if len(clip_BCTHW):
+                    with numerics.autocast():
+                        model(numerics.prepare(clip_BCTHW, stage))
     finally:
-        for norm, momentum in zip(norms, momentums, strict=True):
-            norm.momentum = momentum
-    for settled, total_2C in totals_2C.items():
-        mean_C, square_C = total_2C / clips
-        settled.get_buffer("running_mean").copy_(mean_C)
-        settled.get_buffer("running_var").copy_(square_C - mean_C.square())
+        for hook in hooks:
+            hook.remove()
+    for norm, moments in seen.items():
+        moments.give(norm)
 
 
-def _moments(norm: nn.Module) -> Tensor:
-    """[2, C], means of x and x² by what a layer holds, in float64."""
-    mean_C = norm.get_buffer("running_mean").double()
-    var_C = norm.get_buffer("running_var").double()
-    return torch.stack([mean_C, var_C + mean_C.square()])
+class _Moments:
+    """Sums of 1, x and x² a channel over all that a BatchNorm layer was given, in float64."""
+
+    def __init__(self) -> None:
+        self.sums_3C: Tensor | float = 0.0
+
+    def add(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """A batch, as a hook before the layer."""
+        x_BCX = inputs[0].float()
+        others = [axis for axis in range(x_BCX.dim()) if axis != 1]
+        var_C, mean_C = (part.double() for part in torch.var_mean(x_BCX, others, correction=0))
+        moments_3C = torch.stack([torch.ones_like(mean_C), mean_C, var_C + mean_C.square()])
+        self.sums_3C = self.sums_3C + x_BCX.numel() // x_BCX.shape[1] * moments_3C
+
+    def give(self, norm: nn.Module) -> None:
+        """To the layer, if there was a batch."""
+        if isinstance(self.sums_3C, Tensor):
+            number_C, sum_C, squares_C = self.sums_3C
+            mean_C = sum_C / number_C
+            norm.get_buffer("running_mean").copy_(mean_C)
+            norm.get_buffer("running_var").copy_(squares_C / number_C - mean_C.square())
 
 
 def has_statistics(model: nn.Module) -> bool:
