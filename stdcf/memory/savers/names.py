@@ -21,6 +21,7 @@ NAMES: dict[str, tuple[Callable[[str], float | str], str] | None] = {
     "fused": None,
     "step_in_backward": None,
     "state_on_host": None,
+    "state8bit": None,
     "budget": (float, "0.5"),
 }
 VALID = ", ".join(name if found is None else f"{name}={found[1]}" for name, found in NAMES.items())

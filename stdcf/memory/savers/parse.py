@@ -16,6 +16,7 @@ from stdcf.memory.savers.offload import Offload
 from stdcf.memory.savers.plan import Plan
 from stdcf.memory.savers.recompute import Recompute
 from stdcf.memory.savers.saver import Saver
+from stdcf.memory.savers.state8bit import State8bit
 from stdcf.memory.savers.state_on_host import StateOnHost
 from stdcf.memory.savers.step_in_backward import StepInBackward
 from stdcf.memory.savers.stochastic import Stochastic
@@ -33,6 +34,7 @@ SAVERS: dict[str, Callable[..., Saver]] = {
     "fused": Fused,
     "step_in_backward": StepInBackward,
     "state_on_host": StateOnHost,
+    "state8bit": State8bit,
     "budget": Budget,
 }
 # What a plan decides for each block.
@@ -64,6 +66,8 @@ def parse_savers(words: str | Sequence[str | Saver]) -> tuple[Saver, ...]:
                 f"stochastic keeps a part of each map, and {name} is for whole ones: leave one of "
                 "them out"
             )
+    if {"state8bit", "state_on_host"} <= found.keys():
+        raise UserError("the optimiser's state is in 8 bits or on the host: leave one of them out")
     for saver in found.values():
         if saver.updates and "accumulate" in found:
             raise UserError(no_accumulation(saver))

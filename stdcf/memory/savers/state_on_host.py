@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from stdcf.memory.savers.saver import Saver
-from stdcf.memory.savers.updates import ON_HOST, Alone, grouped
+from stdcf.memory.savers.updates import ON_HOST, Alone, step_alone
 
 
 class StateOnHost(Saver):
@@ -26,23 +25,6 @@ class StateOnHost(Saver):
     @contextmanager
     def step(self, model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
         if optimizer not in ON_HOST:
-            alone = Alone(optimizer, self.name)
             ON_HOST.add(optimizer)
-            gradients: list[tuple[nn.Parameter, Tensor]] = []
-
-            def before(*_: Any) -> None:
-                for group, parameter in grouped(optimizer):
-                    if parameter.grad is not None:
-                        alone.step(parameter, group)
-                        gradients.append((parameter, parameter.grad))
-                        # The optimiser's own step shall find nothing to do.
-                        parameter.grad = None
-
-            def after(*_: Any) -> None:
-                for parameter, gradient in gradients:
-                    parameter.grad = gradient
-                gradients.clear()
-
-            optimizer.register_step_pre_hook(before)
-            optimizer.register_step_post_hook(after)
+            step_alone(optimizer, Alone(optimizer, self.name))
         yield

@@ -10,17 +10,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stdcf.errors import UserError
+from stdcf.memory.savers.rounded import can_round, is_rounded, rounded, whole
 from stdcf.memory.tracking.lives import lies_on_host, on_host, put_on_host
 
-# Optimisers whose state lies on the host between their steps.
+# Optimisers whose state lies on the host between their steps, or in 8 bits.
 ON_HOST: WeakSet[Optimizer] = WeakSet()
+EIGHT_BIT: WeakSet[Optimizer] = WeakSet()
 
 
 class Alone:
     """An optimiser's step on one parameter at a time, with the optimiser's own state and rates.
 
-    Hooks on the optimiser's step are not called. Of an optimiser in `ON_HOST` the parameter's state
-    is on the device for as long as that takes.
+    Hooks on the optimiser's step are not called. Of an optimiser in `ON_HOST` or `EIGHT_BIT` the
+    parameter's state is on the device, in its own type, for as long as that takes.
 
     Args:
         optimizer: one whose step treats each parameter by itself.
@@ -46,7 +48,14 @@ class Alone:
         hosted = {name: value for name, value in state.items() if lies_on_host(value)}
         for name, value in hosted.items():
             state[name] = value.to(parameter.device, copy=True)
+        rounded_before = {name: value for name, value in state.items() if is_rounded(value)}
+        for name, value in rounded_before.items():
+            state[name] = whole(value, parameter)
         self._step(parameter, group)
+        if self._optimizer in EIGHT_BIT:
+            for name, value in state.items():
+                if can_round(value) and value.numel() == parameter.numel():
+                    state[name] = rounded(value, name, rounded_before.get(name))
         if self._optimizer in ON_HOST:
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.numel() == parameter.numel() > 1:
@@ -69,6 +78,27 @@ def _sent(value: Tensor, before: Tensor | None) -> Tensor:
         if before is None:
             before = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
         return put_on_host(before.copy_(value))
+
+
+def step_alone(optimizer: Optimizer, alone: Alone) -> None:
+    """From now on the optimiser's step is one on each parameter by itself."""
+    gradients: list[tuple[nn.Parameter, Tensor]] = []
+
+    def before(*_: Any) -> None:
+        for group, parameter in grouped(optimizer):
+            if parameter.grad is not None:
+                alone.step(parameter, group)
+                gradients.append((parameter, parameter.grad))
+                # The optimiser's own step shall find nothing to do.
+                parameter.grad = None
+
+    def after(*_: Any) -> None:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        gradients.clear()
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
 
 
 def grouped(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], nn.Parameter]]:

@@ -14,9 +14,11 @@ def test_every_name_has_a_saver():
     assert list(SAVERS) == list(NAMES)
     values = {"accumulate": "=2", "plan": "=layer1:offload", "freeze": "=stem", "budget": "=1"}
     values["stochastic"] = "=0.5"
-    words = [name + values.get(name, "") for name in NAMES]
+    # Needs torchao, which is optional: test_state8bit.py.
+    names = [name for name in NAMES if name != "state8bit"]
+    words = [name + values.get(name, "") for name in names]
     savers = [saver for word in words for saver in parse_savers(word)]
-    assert [saver.name for saver in savers] == list(NAMES)
+    assert [saver.name for saver in savers] == names
     assert [str(saver) for saver in savers] == words
     assert all(saver.__doc__ for saver in savers)
 
