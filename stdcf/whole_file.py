@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from stdcf.errors import UserError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
@@ -42,6 +44,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """A reader sees the old file or the new one, after a power cut too (see `whole_file`)."""
     with whole_file(path) as file:
         file.write(content if isinstance(content, bytes) else content.encode())
+
+
+def check_replaceable(path: Path, start: str, option: str) -> None:
+    """A command writes over what it once wrote, and over nothing else.
+
+    Args:
+        start: how such a file starts, in any case.
+
+    Raises:
+        UserError: for a file that starts otherwise.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = file.read(len(start.encode()) + 1).decode(errors="replace").lstrip()
+    if not found.casefold().startswith(start.casefold()):
+        raise UserError(
+            f"{path} is there and is not what {option} writes; give another file, or move it away"
+        )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,7 +17,8 @@ PACKAGES = ("stdcf", "baselines", "slurm", "suites")
 # From the ground up: a room imports itself and what stands on a lower line. The longest name that
 # fits a module is its room.
 FLOORS = (
-    ("stdcf.errors", "stdcf.frozen", "stdcf.whole_file", "stdcf.cache_folder", "stdcf.lazy"),
+    ("stdcf.errors",),
+    ("stdcf.frozen", "stdcf.whole_file", "stdcf.cache_folder", "stdcf.lazy"),
     ("stdcf.layers",),
     ("stdcf.complexity", "stdcf.convert", "stdcf.data", "stdcf.models", "stdcf.stages"),
     ("stdcf.memory", "stdcf.visualize"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from stdcf.errors import UserError
 from stdcf.memory.timeline import WORKSPACES, Timeline, module_groups
-from stdcf.whole_file import write_atomically
+from stdcf.whole_file import check_replaceable, write_atomically
 
 # From the bottom of the stack: what stays longest first.
 KINDS = (
@@ -28,8 +28,9 @@ def write_picture(timeline: Timeline, path: Path, facts: str, title: str = "") -
         title: what was trained; "" leaves it out.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: if the file cannot be written, or is something else's.
     """
+    check_replaceable(path, "<!doctype html>", "a timeline")
     html = picture(timeline, facts, title)
     try:
         write_atomically(path.resolve(), html)

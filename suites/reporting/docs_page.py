@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from stdcf.errors import UserError
-from stdcf.whole_file import write_atomically
+from stdcf.whole_file import check_replaceable, write_atomically
 from suites import paths
 from suites.engine.registry import SUITES
 from suites.engine.store import folder as store
@@ -38,10 +38,11 @@ def write_docs(path: Path) -> Path:
     "<!-- end of the table -->".
 
     Raises:
-        UserError: if it cannot be written, or nothing is shipped.
+        UserError: if it cannot be written or is another page, or nothing is shipped.
     """
     target = path.expanduser().resolve()
     store.check_writable(target.parent, "--docs")
+    check_replaceable(target, _HEAD.splitlines()[0], "--docs")
     settings = _settings()
     draw_settings(settings, target.parent / "figures", formats=("svg",), keep=False)
     target.parent.mkdir(parents=True, exist_ok=True)

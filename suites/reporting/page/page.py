@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stdcf.errors import UserError
-from stdcf.whole_file import write_atomically
+from stdcf.whole_file import check_replaceable, write_atomically
 from suites import paths
 from suites.engine.registry import get_suite
 from suites.engine.store import folder as store
@@ -48,12 +48,13 @@ def write_page(
         results: folder of runs beside those shipped; None is results/local.
 
     Raises:
-        UserError: if there are no results, or the file cannot be written.
+        UserError: if there are no results, or the file cannot be written or is something else's.
     """
     target = path.expanduser().resolve()
     if target.is_dir():
         raise UserError(f"{path} is a folder; give a file, as {path / 'report.html'}")
     store.check_writable(target.parent, "--html")
+    check_replaceable(target, "<!doctype html>", "--html")
     root = paths.results_folder(results)
     suites = suites_to_show(name)
     name = suites[0].name if name is not None else None

@@ -89,3 +89,13 @@ def test_the_gpus_page_shows_every_step() -> None:
     assert len(steps) == 207
     known = [line for line in steps if line.endswith("% |")]
     assert f"| all | all steps | {len(known)} |" in text
+
+
+@pytest.mark.parametrize("option", ["--docs", "--html"])
+def test_another_file_is_not_written_over(call: Any, tmp_path: Path, option: str) -> None:
+    mine = tmp_path / "README.md"
+    mine.write_text("# Mine\n")
+    code, _, err = call(report, option, mine)
+    assert code == 2
+    assert f"{mine} is there and is not what {option} writes" in err
+    assert mine.read_text() == "# Mine\n"
