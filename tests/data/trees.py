@@ -195,6 +195,14 @@ def frame_list(root: Path) -> None:
     rows = [f"frames/clip_{number} 20 {number % 2}\n" for number in range(4)]
     (root / "train.txt").write_text("".join(rows[:2]))
     (root / "val.txt").write_text("".join(rows[2:]))
+    (root / "frame_lists").mkdir()
+    for part, numbers in (("train", (0, 1)), ("val", (2, 3))):
+        text = "original_vido_id video_id frame_id path labels\n"
+        for number in numbers:
+            for frame in range(20):
+                path = f"clip_{number}/img_{frame + 1:05d}.jpg"
+                text += f"clip_{number} {number} {frame} {path} {number % 2}\n"
+        (root / "frame_lists" / f"{part}.csv").write_text(text)
 
 
 # By the folders that docs/data.md calls them.

@@ -10,7 +10,7 @@ from stdcf.data.sets.annotations import check_labels
 from stdcf.data.sets.class_folders import TEST_NAMES, find_classes
 from stdcf.data.sets.kinetics_lists import COLUMNS, Lists, read_lists
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
-from stdcf.data.sets.places import Places, by_path
+from stdcf.data.sets.places import Places, by_path, the_one
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.segments import Segment, check_segments, segment_files, segment_notes
 from stdcf.data.sets.tree import Tree, check_films, search
@@ -121,10 +121,15 @@ def _times(key: str) -> tuple[float, float]:
 
 def _by_id(tree: Tree) -> Places:
     """From <id>_<start>_<end> to the file of that name, or of <id>'s."""
-    files: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
     for name in tree.videos:
-        files.setdefault(PurePosixPath(name).stem, name)
-    return lambda key: files.get(key) or files.get(key[:-14])
+        files.setdefault(PurePosixPath(name).stem, []).append(name)
+
+    def place(key: str) -> str | None:
+        found = files.get(key) or files.get(key[:-14])
+        return the_one(tree.root, key, found) if found else None
+
+    return place
 
 
 def _folder_tree(set_name: str, folder: Path, lists: Lists) -> Listing:

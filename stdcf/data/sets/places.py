@@ -1,7 +1,8 @@
 """From what a list calls a video to the file or folder that is there."""
 
+import filecmp
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from stdcf.data.sets.tree import Tree, is_video
 from stdcf.errors import UserError
@@ -42,6 +43,20 @@ def by_path(tree: Tree) -> Places:
         return chosen[0] if chosen else None
 
     return place
+
+
+def the_one(root: Path, wanted: str, candidates: Sequence[str]) -> str:
+    """The video that is meant, of those with its name; the first of equal files.
+
+    Raises:
+        UserError: where they differ: a folder of frames and one of optical flow, or an older copy.
+    """
+    first, *others = candidates
+    for other in others:
+        one, two = root / first, root / other
+        if one.is_dir() or two.is_dir() or not filecmp.cmp(one, two, shallow=False):
+            raise UserError(f"{wanted} in {root} may be {first} or {other}: take one of them out.")
+    return first
 
 
 def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:

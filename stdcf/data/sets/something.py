@@ -14,6 +14,7 @@ from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.annotations import check_labels, open_annotations
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
+from stdcf.data.sets.places import the_one
 from stdcf.data.sets.roots import data_root
 from stdcf.data.sets.tree import Tree, check_films, is_video, search
 from stdcf.data.video.frame_folder import RELEASE
@@ -196,10 +197,10 @@ def _json(file: Path) -> Any:
 
 def _present(tree: Tree, keys: set[str]) -> dict[str, str]:
     """Id -> path from the folder, of the listed videos that are anywhere below it."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for path in tree.videos:
         name = path.rpartition("/")[2]
         key = PurePosixPath(name).stem if is_video(name) else name
         if key in keys:
-            found.setdefault(key, path)
-    return found
+            found.setdefault(key, []).append(path)
+    return {key: the_one(tree.root, key, paths) for key, paths in found.items()}

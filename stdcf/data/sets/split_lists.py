@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stdcf.data.sets.annotations import check_labels, open_annotations
+from stdcf.data.sets.places import the_one
 from stdcf.data.sets.tree import LeftOut, check_films, search
 from stdcf.errors import UserError
 
@@ -72,21 +73,21 @@ def find_listed(name: str, root: Path, split: int, read: Iterable[Read]) -> List
     )
     classes = tuple(sorted({label for rows in listed.values() for label, _ in rows}))
     tree = search(root)
-    there: dict[tuple[str, str], str] = {}
+    there: dict[tuple[str, str], list[str]] = {}
     for file in tree.videos:
         path = PurePosixPath(file)
-        there.setdefault((path.parent.name, path.stem), file)
+        there.setdefault((path.parent.name, path.stem), []).append(file)
         if path.parent.name not in classes:
-            there.setdefault(("", path.stem), file)
+            there.setdefault(("", path.stem), []).append(file)
     parts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
     missing = []
     for part, rows in parts.items():
         for label, stem in listed[part]:
-            file_or_none = there.get((label, stem)) or there.get(("", stem))
-            if file_or_none is None:
-                missing.append(f"{label}/{stem}")
+            found = there.get((label, stem)) or there.get(("", stem))
+            if found:
+                rows.append((label, the_one(root, f"{label}/{stem}", found)))
             else:
-                rows.append((label, file_or_none))
+                missing.append(f"{label}/{stem}")
         rows.sort()
     check_films(root, {part: [(n, label) for label, n in rows] for part, rows in parts.items()})
     number = sum(map(len, parts.values()))
