@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +134,7 @@ def make_data(
         parts["train"],
         parts["test"],
         _manifest(name, classes, splits, options),
-        (*notes, *_copies(splits, classes)),
+        (*notes, *_copies(splits, classes), *class_notes(parts["train"], parts["test"])),
         synthetic,
         listed=dict(listed or {}),
         frame_rates=tuple(frame_rates),
@@ -162,6 +163,23 @@ def padding_notes(splits: Mapping[str, Split], clip_frames: int) -> list[str]:
         f"{len(short)} of {len(videos)} videos are shorter than {clip_frames} frames and repeat "
         f"their last one ({short[0]}{', …' if len(short) > 1 else ''})."
     ]
+
+
+def class_notes(train: Clips, test: Clips) -> list[str]:
+    """What to tell of classes: those tested and never trained, those of nearly one name."""
+    told = []
+    untrained = [train.classes[n] for n in sorted({*test.labels} - {*train.labels})]
+    if untrained:
+        more = f" and {len(untrained) - 3} more" if len(untrained) > 3 else ""
+        told.append(f"Tested and never trained: {', '.join(untrained[:3])}{more}.")
+    known: dict[str, str] = {}
+    for name in train.classes:
+        plain = re.sub(r"[\W_]+", "", name.casefold())
+        before = known.setdefault(plain or name, name)
+        if before != name:
+            told.append(f"The classes {before!r} and {name!r} differ by their spelling alone.")
+            break
+    return told
 
 
 def _copies(splits: Mapping[str, Split], classes: Sequence[str]) -> list[str]:

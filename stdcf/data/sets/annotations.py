@@ -23,6 +23,27 @@ def open_annotations(file: Path) -> Iterator[TextIO]:
         raise UserError(f"{file} is not a CSV in UTF-8: {error}.") from error
 
 
+def one_file(places: Sequence[Path], word: str, extension: str, official: str) -> Path | None:
+    """*word*.extension in the first of some folders that has one.
+
+    official: its name in a release, which is taken where there are others too.
+
+    Raises:
+        UserError: where there are several, and none of them is called so.
+    """
+    for place in places:
+        found = sorted(f for f in place.glob(f"*{word}*.{extension}") if f.name[0] != ".")
+        named = [file for file in found if file.name == official]
+        if len(found) > 1 and not named:
+            raise UserError(
+                f"{found[0].name} and {found[1].name} in {place} may both be {official}: call one "
+                "of them so, or take the other out."
+            )
+        if found:
+            return (named or found)[0]
+    return None
+
+
 def check_labels(folder: Path, rows: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     """Of each part its (video, label): a video has one label and is in one part.
 

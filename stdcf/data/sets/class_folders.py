@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
+from stdcf.data.sets.places import normal
 from stdcf.data.sets.tree import LeftOut, Tree, search
 from stdcf.errors import UserError
 
@@ -103,13 +104,13 @@ def _classes(tree: Tree, place: str, left_out: list[LeftOut]) -> LabelledNames:
             continue
         label, slash, _ = name.removeprefix(place).partition("/")
         if slash:
-            found.append((label, name))
+            found.append((normal(label), name))
         else:
             left_out.append(LeftOut(name, "in no class's folder"))
     named = {label for label, _ in found}
     for folder in tree.folders:
         label = folder.removeprefix(place)
-        if not folder.startswith(place) or "/" in label or label in named:
+        if not folder.startswith(place) or "/" in label or normal(label) in named:
             continue
         is_empty = not any(f"{i.name}/".startswith(f"{folder}/") for i in tree.left_out)
         reason = "a folder without a video" if is_empty else "a class of which nothing is read"

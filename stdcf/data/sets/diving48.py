@@ -8,6 +8,7 @@ from typing import Any
 from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.frames.cache import Progress
+from stdcf.data.sets.annotations import one_file
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, stream
 from stdcf.data.sets.places import by_path
 from stdcf.data.sets.roots import data_root
@@ -100,11 +101,11 @@ def find(root: str | Path | None = None) -> Listing:
 
 
 def _file(folder: Path, part: str) -> Path:
-    for file in sorted(folder.glob(f"*{part}*.json")):
-        return file
-    raise UserError(
-        f"{folder} holds no *{part}*.json: put the release's Diving48_V2_{part}.json there."
-    )
+    official = f"Diving48_V2_{part}.json"
+    file = one_file((folder,), part, "json", official)
+    if file is None:
+        raise UserError(f"{folder} holds no *{part}*.json: put the release's {official} there.")
+    return file
 
 
 def _json(file: Path) -> Any:

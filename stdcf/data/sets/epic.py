@@ -8,7 +8,7 @@ from typing import Literal
 from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets.annotations import open_annotations
+from stdcf.data.sets.annotations import one_file, open_annotations
 from stdcf.data.sets.label_lists import parse_time
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.places import by_path
@@ -156,10 +156,11 @@ def _tree(folder: Path, films: set[str]) -> tuple[Tree, bool]:
 
 
 def _file(folder: Path, word: str) -> Path:
-    for place in (folder, folder / "annotations"):
-        for file in sorted(place.glob(f"*{word}*.csv")):
-            return file
-    raise UserError(f"{folder} holds no *{word}*.csv: put the release's EPIC_100_{word}.csv there.")
+    official = f"EPIC_100_{word}.csv"
+    file = one_file((folder, folder / "annotations"), word, "csv", official)
+    if file is None:
+        raise UserError(f"{folder} holds no *{word}*.csv: put the release's {official} there.")
+    return file
 
 
 def _rows(file: Path) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Kinetics-400 (Kay et al., 2017), -600, -700: annotations in CSV, or one folder a class."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -132,6 +133,12 @@ def _by_id(tree: Tree) -> Places:
     return place
 
 
+def _stem(name: str) -> str:
+    """<id>_<start>_<end> of a file that is called so, else nothing."""
+    stem = PurePosixPath(name).stem
+    return stem if re.fullmatch(r".{11}_\d{6}_\d{6}", stem) else ""
+
+
 def _folder_tree(set_name: str, folder: Path, lists: Lists) -> Listing:
     found = find_classes(folder, test_names=PREFERRED)
     if not found.is_split:
@@ -143,6 +150,8 @@ def _folder_tree(set_name: str, folder: Path, lists: Lists) -> Listing:
         )
     pairs = {part: [(name, label) for label, name in rows] for part, rows in found.parts.items()}
     check_films(folder, pairs)
+    clips = {p: [(_stem(n), label) for n, label in r if _stem(n)] for p, r in pairs.items()}
+    check_labels(folder, clips)
     classes = tuple(sorted({label for part in pairs.values() for _, label in part}))
     number = {label: index for index, label in enumerate(classes)}
     files = {

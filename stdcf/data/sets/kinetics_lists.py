@@ -168,6 +168,8 @@ def _column_rows(file: Path) -> Iterator[tuple[str, str, str]]:
                 f"{file}: {row['youtube_id']} has no times in seconds: "
                 f"{row['time_start']!r}, {row['time_end']!r}."
             ) from error
+        if int(end) <= int(start):
+            raise UserError(f"{file}: {row['youtube_id']} ends at {end} s and begins at {start} s.")
         yield part, row["label"], f"{row['youtube_id']}_{start}_{end}"
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from stdcf.data.clips.clips import ClipPlan
+from stdcf.data.sets.places import the_one
 from stdcf.data.sets.tree import Tree, check_films
 from stdcf.errors import UserError
 
@@ -75,12 +76,16 @@ def locate(tree: Tree, videos: Sequence[KthVideo]) -> dict[str, str]:
         UserError: for one file under two names.
     """
     official = {video.file for video in videos}
-    by_stem: dict[str, str] = {}
-    for path in tree.videos:
+    by_stem: dict[str, list[str]] = {}
+    for path in sorted(tree.videos, key=lambda path: path not in official):
         stem = PurePosixPath(path).stem.lower().removesuffix("_uncomp")
-        if path in official or stem not in by_stem:
-            by_stem[stem] = path
-    there = {v.name: by_stem[v.name] for v in videos if v.name in by_stem}
+        if by_stem.get(stem, [""])[0] not in official:
+            by_stem.setdefault(stem, []).append(path)
+    there = {
+        video.name: the_one(tree.root, video.name, by_stem[video.name])
+        for video in videos
+        if video.name in by_stem
+    }
     check_films(tree.root, {"KTH": [(path, name) for name, path in there.items()]})
     return there
 

@@ -13,12 +13,23 @@ from pathlib import Path
 
 from stdcf.data.sets import frame_lists
 from stdcf.data.sets.annotations import open_annotations
-from stdcf.data.sets.tree import VIDEO_ENDINGS
+from stdcf.data.sets.places import normal
+from stdcf.data.sets.tree import VIDEO_ENDINGS, is_video
 from stdcf.errors import UserError
 
 _PATH_COLUMNS = (
     *("path", "video_path", "filepath", "file_path", "filename", "file_name", "file", "video"),
-    *("video_name", "frame_dir", "frames_dir", "directory", "folder", "dir", "clip", "name"),
+    *(
+        "video_name",
+        "video_id",
+        "frame_dir",
+        "frames_dir",
+        "directory",
+        "folder",
+        "dir",
+        "clip",
+        "name",
+    ),
 )
 _LABEL_COLUMNS = (
     *("label", "class", "label_name", "class_name", "classname", "action", "category", "target"),
@@ -32,8 +43,11 @@ _PART_COLUMNS = ("split", "subset", "part", "set")
 
 _ENDINGS = "|".join(ending[1:] for ending in sorted(VIDEO_ENDINGS, key=len, reverse=True))
 # A path may hold spaces and commas: it ends at the first video ending that a separator follows.
-_FILE_LINE = re.compile(rf'\s*"?(.+?\.(?:{_ENDINGS}))"?\s*[ \t,;]\s*"?(.+?)"?\s*', re.IGNORECASE)
-_SEVERAL = re.compile(r"\d+(?:[ \t,;]+\d+)+")
+_FILE_LINE = re.compile(
+    rf'\s*"?(.+?\.(?:{_ENDINGS}))"?\s*[ \t,;]\s*"?(.+?)"?[\s,;]*', re.IGNORECASE
+)
+_SEVERAL = re.compile(r"-?\d+(?:\.\d+)?(?:[ \t,;]+-?\d+(?:\.\d+)?)+")
+_WHOLE_NUMBER = re.compile(r"\d+(?:\.0+)?")
 _SEPARATORS = ("\t", ";", ",")
 # Lines by which a list's form is told.
 _SAMPLE = 1000
@@ -65,7 +79,7 @@ class LabelList:
     def add(self, row: Row) -> None:
         """Appends a row; all rows of a list have the same fields."""
         self.paths.append(row[0])
-        self.labels.append(row[1])
+        self.labels.append(normal(row[1]))
         if row[2] is not None:
             self.frames.append(row[2])
         if row[3] is not None:
@@ -85,7 +99,12 @@ def read_list(file: Path) -> LabelList:
             number.
     """
     with open_annotations(file) as content:
-        numbered = ((n, line) for n, line in enumerate(content, 1) if not line.isspace())
+        # HMDB51's names begin with # too.
+        numbered = (
+            (n, line)
+            for n, line in enumerate(content, 1)
+            if not (line.isspace() or line.startswith("# "))
+        )
         first = next(numbered, (0, ""))
         if frame_lists.is_header(first[1]):
             # Of Something-Something it has twenty million lines: never all of them at a time.
@@ -112,6 +131,7 @@ def read_list(file: Path) -> LabelList:
         if names[0] not in _PATH_COLUMNS or names[-1] not in _LABEL_COLUMNS:
             raise UserError(f"{file}: a header without commas is a path first, a label last.")
         lines = lines[1:]
+    lines = [(number, line.rstrip(" \t,;")) for number, line in lines]
     parse, form = _form(file, lines)
     for number, line in lines:
         parsed = parse(line)
@@ -136,8 +156,8 @@ def _form(
     if not lines:
         raise UserError(f"{file} has a header and nothing below.")
     sample = [line for _, line in lines[:_SAMPLE]]
-    if _file_row(sample[0]) is not None:
-        return _file_row, "a video's path and its label"
+    if _FILE_LINE.fullmatch(sample[0]):
+        return _file_row, "a video's path and its label (more columns need a header)"
     separator = next((s for s in _SEPARATORS if all(s in line for line in sample)), None)
     widths = {len(line.split(separator)) for line in sample}
     if widths == {4} and all(_offset_row(line, separator) for line in sample):
@@ -176,21 +196,21 @@ def _cells(line: str, separator: str | None, most: int) -> list[str]:
 
 def _offset_row(line: str, separator: str | None) -> Row | None:
     cells = _cells(line, separator, 4)
-    if len(cells) < 4 or not (cells[1].isdecimal() and cells[2].isdecimal()):
+    if len(cells) < 4 or not all(cells) or not (cells[1].isdecimal() and cells[2].isdecimal()):
         return None
     return cells[0], cells[3], (int(cells[1]), int(cells[2])), None, None
 
 
 def _frames_row(line: str, separator: str | None) -> Row | None:
     cells = _cells(line, separator, 3)
-    if len(cells) < 3 or not cells[1].isdecimal():
+    if len(cells) < 3 or not all(cells) or not cells[1].isdecimal():
         return None
     return cells[0], cells[2], (0, int(cells[1])), None, None
 
 
 def _plain_row(line: str, separator: str | None) -> Row | None:
     cells = _cells(line, separator, 2)
-    if len(cells) < 2 or not all(cells):
+    if len(cells) < 2 or not all(cells) or is_video(cells[1]):
         return None
     return cells[0], cells[1], None, None, None
 
@@ -214,9 +234,7 @@ def _column_rows(
                 None
                 if frames is None
                 else (0 if offset is None else int(cells[offset]), int(cells[frames])),
-                None
-                if start is None or end is None
-                else (parse_time(cells[start]), parse_time(cells[end])),
+                None if start is None or end is None else _span(cells[start], cells[end]),
                 None if part is None else cells[part].strip(),
             )
         except (IndexError, ValueError) as error:
@@ -226,12 +244,43 @@ def _column_rows(
             ) from error
 
 
+def _span(start: str, end: str) -> tuple[float, float]:
+    span = parse_time(start), parse_time(end)
+    if not 0 <= span[0] < span[1]:
+        raise ValueError(f"{start} to {end} has no length")
+    return span
+
+
 def parse_time(text: str) -> float:
     """Seconds of "12.5" or "00:00:12.50"; ValueError for anything else."""
     seconds = 0.0
     for piece in text.strip().split(":"):
         seconds = 60 * seconds + float(piece)
     return seconds
+
+
+def check_numbers(lists: Sequence[LabelList]) -> None:
+    """Labels that are all numbers are made so: 1, 01 and 1.0 are one class.
+
+    Raises:
+        UserError: for numbers among names, and for a number below 0.
+    """
+    files = {label: found.file for found in lists for label in found.labels}
+    numbers = {label: str(int(float(label))) for label in files if _WHOLE_NUMBER.fullmatch(label)}
+    signed = [label for label in files if re.fullmatch(r"-\d+(?:\.0+)?", label)]
+    if signed:
+        raise UserError(f"{files[signed[0]]}: {signed[0]} is no class: take such lines out.")
+    if numbers and len(numbers) < len(files):
+        name, number = (
+            next(n for n in files if (n in numbers) == wanted) for wanted in (False, True)
+        )
+        raise UserError(
+            f"{files[number]} calls a class {number} and {files[name]} one {name!r}: write numbers "
+            "or names."
+        )
+    if any(label != number for label, number in numbers.items()):
+        for found in lists:
+            found.labels[:] = [numbers[label] for label in found.labels]
 
 
 def read_classes(file: Path) -> dict[str, str]:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from stdcf.data.clips.crops import Crops
 from stdcf.data.clips.sampling import MOST_FPS, Sampling
-from stdcf.data.clips.splits import VideoData
+from stdcf.data.clips.splits import VideoData, class_notes
 from stdcf.data.clips.streamed import RandomClips, VideoFiles, VideoViews
 from stdcf.data.clips.transforms import IMAGENET
+from stdcf.data.sets.equal_files import equal_notes
 from stdcf.data.sets.tree import LeftOut, summary
 from stdcf.data.sets.tree import notes as left_out_notes
 from stdcf.data.video.container import frame_rate
@@ -150,6 +151,11 @@ def stream(
         if frame_rate is not None and not (videos.are_folders and 0 < frame_rate <= MOST_FPS):
             what = "a number above 0" if videos.are_folders else "it to folders of frames alone"
             raise UserError(f"frame_rate={frame_rate:g}: give {what}, at most {MOST_FPS}.")
+    if len(listing.classes) < 2:
+        raise UserError(
+            f"{listing.name} in {listing.root} has one class, {', '.join(listing.classes)}: at "
+            "least two are needed."
+        )
     notes = [*listing.notes, *left_out_notes(listing.left_out), *listing.missing_notes()]
     if listing.synthetic:
         notes.append("Generated videos, not film: accuracies say nothing about real video.")
@@ -168,11 +174,14 @@ def stream(
         **({} if fps is None or frame_rate is None else {"frame_rate": frame_rate}),
         **seen.model_dump(mode="json", exclude=later),
     }
+    clips = RandomClips(train, listing.classes, drawn, seen)
+    views = VideoViews(test, listing.classes, drawn, seen, test_clips)
+    notes += [*equal_notes(listing.files), *class_notes(clips, views)]
     return VideoData(
         listing.name,
         listing.classes,
-        RandomClips(train, listing.classes, drawn, seen),
-        VideoViews(test, listing.classes, drawn, seen, test_clips),
+        clips,
+        views,
         _manifest(listing, options | {"test_clips": test_clips}),
         tuple(notes),
         listing.synthetic,

@@ -1,6 +1,7 @@
 """From what a list calls a video to the file or folder that is there."""
 
 import filecmp
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +21,7 @@ def by_path(tree: Tree) -> Places:
     there = set(tree.videos)
     by_name: dict[str, list[str]] = {}
     for video in tree.videos:
-        name = PurePosixPath(video).name
+        name = normal(PurePosixPath(video).name)
         by_name.setdefault(name, []).append(video)
         if is_video(name):
             by_name.setdefault(name.rpartition(".")[0], []).append(video)
@@ -28,11 +29,13 @@ def by_path(tree: Tree) -> Places:
     def place(path: str) -> str | None:
         if path in there:
             return path
-        wanted = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+        wanted = [
+            part for part in normal(path).replace("\\", "/").split("/") if part not in ("", ".")
+        ]
         if ".." in wanted:
             return None
         candidates = by_name.get(wanted[-1], []) if wanted else []
-        agreeing = [_agreeing(name.split("/")[:-1], wanted[:-1]) for name in candidates]
+        agreeing = [_agreeing(normal(name).split("/")[:-1], wanted[:-1]) for name in candidates]
         best = max(agreeing, default=0)
         chosen = [n for n, number in zip(candidates, agreeing, strict=True) if number == best]
         if len(chosen) > 1:
@@ -43,6 +46,11 @@ def by_path(tree: Tree) -> Places:
         return chosen[0] if chosen else None
 
     return place
+
+
+def normal(name: str) -> str:
+    """Of two encodings of one accent, macOS's and that of others, the latter."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def the_one(root: Path, wanted: str, candidates: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from stdcf.data.clips.crops import SHORT_SIDE
 from stdcf.data.clips.splits import VideoData
 from stdcf.data.clips.streamed import VideoFiles
 from stdcf.data.frames.cache import Progress
-from stdcf.data.sets.annotations import check_labels, open_annotations
+from stdcf.data.sets.annotations import check_labels, one_file, open_annotations
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.places import the_one
 from stdcf.data.sets.roots import data_root
@@ -89,11 +89,11 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
         root,
         f"{name}, or make a small one: python -m suites.data generate something_v1",
     )
-    extension = "json" if version == 2 else "csv"
     read = _read_v2 if version == 2 else _read_v1
-    rows = {part: read(_annotation(folder, word, extension)) for part, word in PARTS.items()}
+    files = {part: _annotation(folder, word, version) for part, word in PARTS.items()}
+    rows = {part: read(file) for part, file in files.items()}
     check_labels(folder, rows)
-    labels_file = _find_annotation(folder, "labels", extension)
+    labels_file = _find_annotation(folder, "labels", version)
     if labels_file is None:
         classes = tuple(sorted({label for part in rows.values() for _, label in part}))
     else:
@@ -138,17 +138,18 @@ def find(version: Version, root: str | Path | None = None) -> Listing:
     )
 
 
-def _find_annotation(folder: Path, word: str, extension: str) -> Path | None:
+def _find_annotation(folder: Path, word: str, version: Version) -> Path | None:
     """something-something-v1-train.csv, train.json, labels/train.json and the like."""
-    for place in (folder, folder / "labels", folder / "annotations"):
-        for file in sorted(place.glob(f"*{word}*.{extension}")):
-            return file
-    return None
+    extension = "json" if version == 2 else "csv"
+    release = "jester-v1" if version == "jester" else f"something-something-v{version}"
+    places = (folder, folder / "labels", folder / "annotations")
+    return one_file(places, word, extension, f"{release}-{word}.{extension}")
 
 
-def _annotation(folder: Path, word: str, extension: str) -> Path:
-    file = _find_annotation(folder, word, extension)
+def _annotation(folder: Path, word: str, version: Version) -> Path:
+    file = _find_annotation(folder, word, version)
     if file is None:
+        extension = "json" if version == 2 else "csv"
         raise UserError(
             f"{folder} holds no *{word}*.{extension}: put the release's annotation files there."
         )

@@ -91,10 +91,13 @@ def find_listed(name: str, root: Path, split: int, read: Iterable[Read]) -> List
         rows.sort()
     check_films(root, {part: [(n, label) for label, n in rows] for part, rows in parts.items()})
     number = sum(map(len, parts.values()))
-    left_out = tree.left_out if missing else ()
+    used = {PurePosixPath(file).parent for rows in parts.values() for _, file in rows}
+    others = {PurePosixPath(file).parent for file in tree.videos} - used
+    left_out = [LeftOut(str(folder), "its videos are in no list") for folder in sorted(others)]
+    left_out += tree.left_out if missing else ()
     unlisted = len(tree.videos) - number
     counts = {part: len(listed[part]) for part in parts}
-    return ListedClips(root, classes, parts, tuple(missing), unlisted, left_out, counts)
+    return ListedClips(root, classes, parts, tuple(missing), unlisted, tuple(left_out), counts)
 
 
 def part_lists(names: Mapping[str, str]) -> Read:

@@ -77,9 +77,12 @@ _COMPANIONS = frozenset(
     ]
 )
 
+_ARCHIVES = frozenset([".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"])
+
 LINKED = "a linked folder, which is not searched: give its real place, or move it here"
 HIDDEN = "hidden by the dot of its name: rename it"
 PICTURES = "pictures, which are not read here: make a video file of each series"
+ARCHIVE = "an archive: unpack it"
 NO_VIDEO = "its ending is not a video's: rename or convert it"
 
 
@@ -180,6 +183,11 @@ def _of_folder(
                 left_out.append(LeftOut(prefix + name, "no file, or a link that leads nowhere"))
         elif ending in PICTURE_ENDINGS:
             pictures = True
+        elif ending in _ARCHIVES:
+            if not (prefix or Path(parent, name.partition(".")[0]).is_dir()):
+                left_out.append(LeftOut(name, ARCHIVE))
+            elif prefix:
+                left_out.append(LeftOut(prefix + name, ARCHIVE))
         elif ending not in _COMPANIONS and prefix:
             left_out.append(LeftOut(prefix + name, NO_VIDEO))
     # A picture beside videos is their preview.

@@ -9,7 +9,7 @@ from stdcf.data.clips.splits import VideoData, check_options
 from stdcf.data.frames.cache import Progress
 from stdcf.data.sets.class_folders import TEST_NAMES, TRAIN_NAMES, part_named
 from stdcf.data.sets.films import drawn_note, drawn_parts, film_note
-from stdcf.data.sets.label_lists import LabelList, read_classes, read_list
+from stdcf.data.sets.label_lists import LabelList, check_numbers, read_classes, read_list
 from stdcf.data.sets.listing import GENERATED_MARKER, Listing, folder_numbering, stream
 from stdcf.data.sets.places import by_path
 from stdcf.data.sets.roots import data_root
@@ -20,6 +20,7 @@ from stdcf.data.video.frame_folder import RELEASE
 from stdcf.errors import UserError
 
 NAME = "video_list"
+_LISTS = (".txt", ".csv", ".tsv", ".lst")
 _DEFAULTS: dict[str, Any] = {"clip_frames": 16, "channels": 1, "train_step": 4, "test_step": 16}
 
 
@@ -166,6 +167,8 @@ def find(
         raise UserError(f"test_fraction={test_fraction}: give a number between 0 and 1.")
     folder = data_root(NAME, root, "the videos of a list `path label`")
     lists = _lists(folder, train, test)
+    if not classes:
+        check_numbers([*lists.values()])
     names = _names(folder / classes if classes else None, lists)
     tree, are_folders = _tree(folder, [path for found in lists.values() for path in found.paths])
     place = by_path(tree)
@@ -259,8 +262,8 @@ def _by_names(folder: Path) -> dict[str, Path]:
     """Lists in a folder or in its `annotations` whose names say their part."""
     found: dict[str, Path] = {}
     places = [folder, folder / "annotations", folder / "lists", folder / "splits"]
-    for file in (f for p in places for e in ("txt", "csv", "tsv", "lst") for f in p.glob(f"*.{e}")):
-        part = part_named(file.stem)
+    for file in sorted(file for place in places for file in place.glob("*.*")):
+        part = part_named(file.stem) if file.suffix.lower() in _LISTS else None
         if part is not None and not file.name.startswith("."):
             other = found.setdefault(part, file)
             if other != file:

@@ -55,6 +55,10 @@ def decoded_clips(
         UserError: for a film under two labels or in both parts; for a video that does not decode.
     """
     check_films(folder, {part: [(n, label) for label, n in rows] for part, rows in parts.items()})
+    if len(classes) < 2:
+        raise UserError(
+            f"{name} in {folder} has one class, {', '.join(classes)}: at least two are needed."
+        )
     ordered = [(part, label, file) for part in parts for label, file in parts[part]]
     cached = cache_videos(
         [folder / file for _, _, file in ordered],

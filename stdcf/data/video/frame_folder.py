@@ -118,6 +118,10 @@ def count_frames(folder: Path, numbering: Numbering = RELEASE) -> int:
         pictures = sorted(name for name in names if _NAME.fullmatch(name))
         seen = f": it holds {pictures[0]}" if pictures else ""
         raise BrokenVideo(folder, f"no frame {numbering.name(0)}{seen}")
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match and match[1] == numbering.prefix and numbering.number(name) is None:
+            raise BrokenVideo(folder, f"{name} is not named as {numbering.name(0)} is")
     for index, number in enumerate(numbers):
         if number != numbering.first + index:
             raise BrokenVideo(folder, f"frame {numbering.name(index)} is missing")

@@ -135,7 +135,8 @@ def test_persons_decide_the_split(tmp_path, make_video):
     assert data.test.plan.frames[:, 0].tolist() == [0, 16]
     assert data.train.labels.tolist() == [0, 0]
     assert data.test.labels.tolist() == [5, 5]
-    assert (data.name, data.classes, data.notes, data.synthetic) == ("kth", ACTIONS, (), False)
+    told = ("Tested and never trained: walking.",)
+    assert (data.name, data.classes, data.notes, data.synthetic) == ("kth", ACTIONS, told, False)
     test = kth.load(tmp_path / "k", size=(12, 16), cache_dir=tmp_path / "c", report_on="test").test
     assert test.video_names == ("running/person02_running_d1_uncomp.avi",)
 

@@ -1,10 +1,11 @@
 """Lists of videos and labels in each form in use."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stdcf.data.sets.label_lists import read_classes, read_list
+from stdcf.data.sets.label_lists import LabelList, check_numbers, read_classes, read_list
 from stdcf.errors import UserError
 
 FORMS = {
@@ -29,6 +30,12 @@ FORMS = {
         ["jump", "run"],
     ),
     "header with spaces": ("path label\nv0.mp4 1\n", ["v0.mp4"], ["1"]),
+    "spaces after separators": ("v0.mp4, 3\nv1.mp4 ;\t0\n", ["v0.mp4", "v1.mp4"], ["3", "0"]),
+    "separators at the end": ("v0.mp4,3,\nv1.mp4,0, \n", ["v0.mp4", "v1.mp4"], ["3", "0"]),
+    "and without endings": ("a/v0,3,\na/v1,0,\n", ["a/v0", "a/v1"], ["3", "0"]),
+    "comments": ("# my list\n#1_film.mp4 3\n", ["#1_film.mp4"], ["3"]),
+    "accents of macOS": ("v0.mp4 cafe\u0301\n", ["v0.mp4"], ["caf\xe9"]),
+    "ids": ("video_id,class\nv0,jump\n", ["v0"], ["jump"]),
     "other columns": (
         'id,label,path\n7,"hop, skip","a b/v0.mp4"\n8,run,v1.mp4\n',
         ["a b/v0.mp4", "v1.mp4"],
@@ -83,7 +90,13 @@ def test_times_and_parts_by_a_header(tmp_path: Path) -> None:
 WRONG = [
     ("", "is empty"),
     ("path,label\n", "has a header and nothing below"),
-    ("v0.mp4 1\nv1.mp4\n", "line 2: expected a video's path and its label, not 'v1.mp4'"),
+    ("v0.mp4 1\nv1.mp4\n", "line 2: expected a video's path and its label .*, not 'v1.mp4'"),
+    ("v0.mp4 0 10.5\nv1.mp4 1 3.2\n", "line 1: expected a video's path and its label"),
+    ("v0.mp4 120 3\nv1.mp4 96 0\n", "line 1: .*more columns need a header"),
+    ("0 v0.mp4\n1 v1.mp4\n", "line 1: expected a path and a label, not '0 v0.mp4'"),
+    ("jump,v0.mp4\n", "line 1: expected a path and a label"),
+    ("v0.mp4|0\n", "line 1: expected a path and a label"),
+    ("path,label,start,end\nv0.mp4,1,3,2\n", "line 2: expected path,label,start,end"),
     ("v0.mp4 1\nv1.mp4 1 3\n", "line 2: expected a video's path and its label"),
     ("d/v0 12 1\nd/v1\n", "line 2: expected a"),
     ("path,label\nv0.mp4,1\nv1.mp4\n", "line 3: expected path,label"),
@@ -97,6 +110,27 @@ def test_wrong_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "l.txt").write_text(text)
     with pytest.raises(UserError, match=message):
         read_list(tmp_path / "l.txt")
+
+
+@pytest.mark.parametrize(
+    ("labels", "made"),
+    [
+        (["0.0", "01", "1"], ["0", "1", "1"]),
+        (["7", "10"], ["7", "10"]),
+        (["run", "jump 2"], ["run", "jump 2"]),
+        (["0", "-1"], "-1 is no class: take such lines out"),
+        (["0", "jump"], "calls a class 0 and .* one 'jump': write numbers or names"),
+        (["0", "1.5"], "calls a class 0 and .* one '1.5'"),
+    ],
+)
+def test_one_number_is_one_class(tmp_path: Path, labels: list[str], made: Any) -> None:
+    lists = [LabelList(tmp_path / str(n), [f"{n}.mp4"], [label]) for n, label in enumerate(labels)]
+    if isinstance(made, str):
+        with pytest.raises(UserError, match=made):
+            check_numbers(lists)
+        return
+    check_numbers(lists)
+    assert [found.labels[0] for found in lists] == made
 
 
 @pytest.mark.parametrize(
