@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from stdcf.memory.report import MARGIN, Fits, fits
 from suites.engine.suite import Row
 from suites.experiments.gpu_evidence.error_tables import errors_table, estimates_table, steps_of
 from suites.reporting import cells, columns
@@ -57,7 +58,7 @@ def memory_tables(ok: Mapping[str, Sequence[Row]]) -> list[Table]:
         found.append(errors_table(steps))
     caps = [row for row in ok["5"] if "case" in row]
     if caps:
-        found.append(_caps(caps))
+        found.append(_caps(caps, predicted))
     estimates = [row for row in ok["5"] if "case" not in row]
     if estimates:
         found.append(estimates_table(estimates))
@@ -258,7 +259,20 @@ def _verdict(
     )
 
 
-def _caps(rows: Sequence[Row]) -> Table:
+def _caps(rows: Sequence[Row], predicted: Mapping[str, Found]) -> Table:
+    """Steps under a limit, beside what is said today of the same step and limit."""
+    lines = [
+        {
+            **one,
+            "step": row["case"],
+            "said": _said(one["cap_bytes"], predicted.get(row["case"], {})),
+        }
+        for row in rows
+        for one in row["cases"]
+    ]
+    ran_against = sum(one["status"] == "ok" and one["said"] is Fits.NO for one in lines)
+    failed_against = sum(one["status"] != "ok" and _safe(one["said"]) for one in lines)
+    known = sum(one["said"] is not None for one in lines)
     return columns.table(
         "The allocator's limit at parts of the predicted reserved memory, MiB",
         [
@@ -268,6 +282,28 @@ def _caps(rows: Sequence[Row]) -> Table:
             Column("Ended", lambda x: "fits" if x["status"] == "ok" else str(x["status"])),
             Column("Allocated", lambda cap: cells.mib(cap.get("peak_bytes"))),
             Column("Reserved", lambda cap: cells.mib(cap.get("reserved_bytes"))),
+            Column(
+                "Smallest cap, predicted",
+                lambda x: cells.mib(predicted.get(x["step"], {}).get("smallest_cap_bytes")),
+            ),
+            Column("Fits, as said today", lambda x: "unknown" if x["said"] is None else x["said"]),
         ],
-        [{**one, "step": row["case"]} for row in rows for one in row["cases"]],
+        lines,
+        [
+            "the limits are parts of what was predicted before libraries were modelled; said "
+            f"today: with the margin of {100 * MARGIN:.0f}%, without the context",
+            f"of {known} steps, said to fit and failed: {failed_against}; said not to fit and ran: "
+            f"{ran_against}",
+        ],
     )
+
+
+def _said(cap_bytes: int, prediction: Found) -> Fits | None:
+    if "smallest_cap_bytes" not in prediction:
+        return None
+    smallest, reserved = prediction["smallest_cap_bytes"], prediction["reserved_bytes"]
+    return fits(cap_bytes, smallest, reserved, MARGIN)
+
+
+def _safe(said: Fits | None) -> bool:
+    return said is not None and said.safely

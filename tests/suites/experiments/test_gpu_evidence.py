@@ -16,6 +16,7 @@ from suites.experiments.gpu_evidence import memory_task as gpu_memory_task
 from suites.experiments.gpu_evidence import throughput_task as gpu_throughput_task
 from suites.experiments.gpu_evidence.cases import Case, case, every_saver, others, table2, table3
 from suites.experiments.gpu_evidence.machine_task import measure as measure_machine
+from suites.experiments.gpu_evidence.memory_tables import memory_tables
 from suites.experiments.gpu_evidence.suite import FACTORS, SUITE, specs
 from suites.experiments.gpu_evidence.tables import tables
 
@@ -236,6 +237,33 @@ def test_tables_hold_measured_against_predicted_and_the_paper() -> None:
     assert "an allowance of 10 MiB would cover every step here" in verdict.notes[0]
     savers = texts["Every network, saver and type: predicted peak against allocated, MiB"]
     assert sum(row[1] == "oom" for row in savers.rows) == 13
+
+
+@pytest.mark.parametrize(
+    ("limit_mib", "status", "said", "counted"),
+    [
+        (200, "ok", "yes", "failed: 0; said not to fit and ran: 0"),
+        (120, "ok", "with flushes", "failed: 0; said not to fit and ran: 0"),
+        (120, "oom", "with flushes", "failed: 1; said not to fit and ran: 0"),
+        (101, "oom", "tight", "failed: 0; said not to fit and ran: 0"),
+        (90, "ok", "no", "failed: 0; said not to fit and ran: 1"),
+    ],
+)
+def test_what_ran_under_a_limit_is_held_to_what_is_said_of_it(
+    limit_mib: int, status: str, said: str, counted: str
+) -> None:
+    of_step = {"name": "a step", "status": "ok", "peak_bytes": 90 * 2**20}
+    of_step |= {"smallest_cap_bytes": 100 * 2**20, "reserved_bytes": 150 * 2**20}
+    held = {"name": "1", "factor": 1.0, "cap_bytes": limit_mib * 2**20, "status": status}
+    (table,) = memory_tables(
+        {
+            "predicted": [{"mode": "predicted-4-savers-x", "cases": [of_step]}],
+            "5": [{"mode": "5-cap-x", "case": "a step", "cases": [held]}],
+            **{item: [] for item in ("2", "3", "4", "9")},
+        }
+    )
+    assert table.rows[0][-1] == said
+    assert counted in table.notes[-1]
 
 
 def test_without_a_gpu_the_tables_say_so() -> None:
