@@ -31,13 +31,11 @@ class STDCFConv3d(nn.Module):
     Takes nn.Conv3d's arguments, and maps [B, C_in, T, H, W] to nn.Conv3d's output shape.
 
     Attributes:
-        memory_limit_bytes: of what "auto" may use beside input, output and their gradients.
-
-    Parameters:
         spatial_atoms: ψ, [M, kH, kW], shared by all channels.
         temporal_atoms: φ, [N, kT], shared by all channels.
         coefficients: α, [C_out, C_in/groups, M·N], index i·N + j.
         bias: [C_out] or None.
+        memory_limit_bytes: of what "auto" may use beside input, output and their gradients.
 
     Args:
         num_spatial_atoms: M.
