@@ -12,6 +12,8 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 PATH = re.compile(
     r"(?<![\w/.<-])((?:stdcf|suites|baselines|slurm|tests)/[\w/]+\.(?:py|toml|cpp|js)\b)"
 )
+# Pages of the site that stand elsewhere in the checkout; see docs/site.py.
+SITE_ONLY = {"readme.md", "contributing.md", "changelog.md"}
 # Files that a page tells its reader to write.
 WRITTEN_BY_THE_READER = {
     "baselines/layers/temporal_first.py",
@@ -31,3 +33,11 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
 
 def test_the_pages_have_links() -> None:
     assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 30
+
+
+def test_the_site_has_every_page() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    docs = ROOT / "docs"
+    pages = [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]
+    named = {str(page.relative_to(docs)) for page in pages}
+    assert named == set(re.findall(r"(\S+\.(?:md|ipynb))$", nav, re.MULTILINE)) - SITE_ONLY
