@@ -26,9 +26,19 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-# Those of one command, then those of several.
-COMMANDS = ("run", "plan", "report", "plot", "status", "doctor")
-GROUPS = ("results", "data")
+# What `stdcf --help` says of those of one command, then of those of several.
+COMMANDS = {
+    "run": "Run what is missing of a suite; print its tables.",
+    "plan": "What fits under a memory cap, and what it costs.",
+    "report": "The tables again, or all on one page, from results alone.",
+    "plot": "The figures again, as PNG and SVG.",
+    "status": "Each run of a suite: its state, and where it is.",
+    "doctor": "What this machine can do, and the remedies.",
+}
+GROUPS = {
+    "results": "List, show, remove, export, import and merge runs.",
+    "data": "Download, verify, list, preview and pack data sets.",
+}
 
 # Of every command's help.
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -82,8 +92,8 @@ def main() -> NoReturn:
         rich_markup_mode=None,
         context_settings=CONTEXT,
     )
-    for name in COMMANDS:
-        app.command(name)(importlib.import_module(f"suites.{name}").main)
-    for name in GROUPS:
-        app.add_typer(importlib.import_module(f"suites.{name}").app, name=name)
+    for name, words in COMMANDS.items():
+        app.command(name, short_help=words)(importlib.import_module(f"suites.{name}").main)
+    for name, words in GROUPS.items():
+        app.add_typer(importlib.import_module(f"suites.{name}").app, name=name, short_help=words)
     run(app)

@@ -42,18 +42,20 @@ Options = Annotated[
 def list_data_sets() -> None:
     """Show the data sets, what each needs and where it is looked for."""
     from stdcf.data.sets.roots import default_root
+    from suites.tables.text import hanging
 
     for name, card in CARDS.items():
         root = default_root(name)
         state = "found" if root.is_dir() else "not there"
-        typer.echo(f"{name}: {card.what}")
-        typer.echo(f"  needs   {card.needs}")
-        for place, line in enumerate(card.tree):
-            typer.echo(f"  {'' if place else 'as':<7} {line}")
+        typer.echo(hanging(f"{name}: ", card.what))
+        typer.echo(hanging("  needs   ", card.needs))
+        for number, line in enumerate(card.tree):
+            typer.echo(f"  {'' if number else 'as':<7} {line}")
         if not card.synthetic:
-            typer.echo(f"  place   {root} ({state}), or the folder that --data-root gives")
-            typer.echo(f"  source  {card.source}")
-        typer.echo(f"  licence {card.licence}")
+            place = f"{root} ({state}), or the folder that --data-root gives"
+            typer.echo(hanging("  place   ", place))
+            typer.echo(hanging("  source  ", card.source))
+        typer.echo(hanging("  licence ", card.licence))
 
 
 @app.command()

@@ -41,10 +41,12 @@ def main() -> int:
     """Say what this machine can do and what is missing, each with its remedy."""
     import typer
 
+    from suites.tables.text import hanging
+
     missing = 0
     for ok, what, detail in checks():
         missing += not ok
-        typer.echo(f"{'ok     ' if ok else 'missing'}  {what:<14} {detail}")
+        typer.echo(hanging(f"{'ok     ' if ok else 'missing'}  {what:<14} ", detail))
     return 1 if missing else 0
 
 

@@ -132,8 +132,10 @@ def main(
     from suites.engine.session import Session
 
     if list_suites:
+        from suites.tables.text import hanging
+
         for suite_name, title in all_suites().items():
-            typer.echo(f"{suite_name:<20} {title}")
+            typer.echo(hanging(f"{suite_name:<20} ", title))
         return 0
     if print_config:
         typer.echo(config_text(context), nl=False)

@@ -6,10 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import Literal
 
 # What a number is, and its mark in a column that holds numbers of several kinds; † is for rows
 # shipped with the repository.
@@ -114,41 +111,19 @@ class Table:
         return json.dumps(content | {"notes": list(self.notes)}, ensure_ascii=False, indent=1)
 
     def print(self) -> None:
-        """To the terminal; plain lines where it is narrow or no terminal."""
+        """To the terminal, as wide as it is; 200 columns wide where there is none."""
         from rich.console import Console
 
-        from suites.tables.text import clean, text_lines
+        from suites.tables.text import clean, text_lines, wrapped
 
         # Without markup: a reason or a path may hold brackets.
         console = Console(width=None if _is_terminal() else 200, highlight=False, markup=False)
-        lines = text_lines(self.title, self.columns, self.rows, console.width)
-        if lines is None:
-            self._print_wrapped(console)
-        else:
-            console.print(lines[0], style="bold")
-            console.file.write("\n".join([*lines[1:], ""]))
+        title, *lines = text_lines(self.title, self.columns, self.rows, console.width)
+        console.print(title, style="bold")
         for note in self.notes:
-            console.print(f"  {clean(note)}")
-
-    def _print_wrapped(self, console: "Console") -> None:
-        from rich import box
-        from rich.table import Table as RichTable
-
-        from suites.tables.text import clean
-
-        shown = RichTable(
-            title=clean(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-        )
-        for index, column in enumerate(self.columns):
-            shown.add_column(
-                clean(column),
-                justify="left" if index < 2 else "right",
-                overflow="fold",
-                no_wrap=index < 2,
-            )
-        for row in self.rows:
-            shown.add_row(*map(clean, row))
-        console.print(shown)
+            for part in clean(note).split("\n"):
+                lines += (f"  {line}" for line in wrapped(part, console.width - 2))
+        console.file.write("\n".join([*lines, ""]))
 
 
 def to_csv(tables: Iterable[Table]) -> str:

@@ -6,10 +6,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table as RichTable
 
 from suites.tables.table import Cell, Table, to_csv, to_json
-from suites.tables.text import text_lines
+from suites.tables.text import text_lines, wrapped
 from tests.suites.tables.read_back import from_csv, from_json
 
 TABLES = [
@@ -108,13 +111,22 @@ def test_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) ->
     assert all(f"{part} {words}" in out for part in ("title", "cell", "note"))
 
 
+def as_rich_prints_it(table: Table) -> RichTable:
+    """The same table by another library."""
+    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(table.columns):
+        shown.add_column(column, justify="left" if index < 2 else "right", no_wrap=index < 2)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
 @given(st.lists(st.lists(st.text("aé漢±\n", max_size=9), min_size=3, max_size=3), min_size=1))
 def test_text_is_as_rich_would_print_it(rows: list[list[str]]) -> None:
     table = Table("T", ["first", "second", "third, %"], rows)
     console = Console(file=io.StringIO(), width=200)
-    table._print_wrapped(console)
+    console.print(as_rich_prints_it(table))
     lines = text_lines(table.title, table.columns, table.rows, 200)
-    assert lines is not None
     wanted = [line.rstrip() for line in console.file.getvalue().split("\n")]  # type: ignore[attr-defined]
     assert [line.rstrip() for line in lines] == wanted[: len(lines)]
 
@@ -124,6 +136,50 @@ def test_text_that_does_not_fit_is_wrapped(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert out.count("z") == 300
     assert max(map(len, out.splitlines())) <= 200
+
+
+@given(
+    st.integers(20, 120),
+    st.lists(st.integers(0, 60), min_size=3, max_size=9),
+    st.lists(st.integers(1, 20), min_size=9, max_size=9),
+)
+def test_a_narrow_terminal_gets_every_cell(room: int, sizes: list[int], headers: list[int]) -> None:
+    letters = "abcdefghi"[: len(sizes)]
+    row = [letter * size for letter, size in zip(letters, sizes, strict=True)]
+    # In capitals, and in words of up to 7 letters.
+    columns = [
+        " ".join(wrapped(letter.upper() * size, 7))
+        for letter, size in zip(letters, headers, strict=False)
+    ]
+    lines = text_lines("T", columns, [row], room)
+    assert max(map(cell_len, lines)) <= room
+    text = "".join(lines[1:])
+    blocks = text.count("A") // headers[0]
+    for index, (letter, size) in enumerate(zip(letters, sizes, strict=True)):
+        times = blocks if index < 2 else 1
+        assert text.count(letter) == times * size
+        assert text.count(letter.upper()) == times * headers[index]
+
+
+def test_blocks_of_columns_begin_with_the_first_two() -> None:
+    columns = ["Layer", "Training", "Clip acc., %", "Paper (KTH)", "vs full size"]
+    row = ["Reg. 3D", "full size", "82.00", "81.26", "+5.21"]
+    assert text_lines("Table 2", columns, [row], 40) == [
+        "Table 2",
+        "",
+        "  Layer     Training     Clip   Paper",
+        "                        acc.,   (KTH)",
+        "                            %",
+        " ─────────────────────────────────────",
+        "  Reg. 3D   full size   82.00   81.26",
+        "",
+        "  Layer     Training       vs",
+        "                         full",
+        "                         size",
+        " ─────────────────────────────",
+        "  Reg. 3D   full size   +5.21",
+        "",
+    ]
 
 
 def test_no_cell_speaks_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
