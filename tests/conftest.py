@@ -25,6 +25,15 @@ settings.register_profile("thorough", settings.get_profile("stdcf"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stdcf"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked long are run where they are asked for alone."""
+    if "long" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """A function from a name ("kth", "clips/vid.mp4") to real data; skips where it is not there."""

@@ -1,7 +1,10 @@
 """docs/data.md: each of its commands on a small tree in the set's published layout."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,31 @@ def test_the_page_has_every_set_that_is_filmed() -> None:
     for name, card in CARDS.items():
         assert card.synthetic or f"verify {name} " in words
         assert card.synthetic or f"--dataset {name} " in words
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if not card.synthetic])
+def test_every_set_has_a_preview(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("STDCF_CACHE", str(tmp_path / "cache"))
+    root, file = here / "data" / {"video_list": "videos"}.get(name, name), tmp_path / "sheet.png"
+    words = ["preview", name, "--data-root", str(root), "--out", str(file), "--clips", "1"]
+    result = CliRunner().invoke(data.app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+RUNS = [words for command, words in COMMANDS if command == "run"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", RUNS)
+def test_a_command_to_its_end(here: Path, tmp_path: Path, words: str) -> None:
+    given = [*shlex.split(words), *([] if "--epochs" in words else ["--epochs", "1"])]
+    command = [sys.executable, "-m", "suites.run", *given, "--results", str(tmp_path / "results")]
+    paths = {"PYTHONPATH": str(REPOSITORY), "STDCF_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=here, env=os.environ | paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("command", "words"), COMMANDS, ids=[words for _, words in COMMANDS])
