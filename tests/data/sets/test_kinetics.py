@@ -239,7 +239,7 @@ def test_real_clips_come_through(real_data, tmp_path):
         "WUzgd7C1pWA": "val",
     }
     for part in ("train", "val"):
-        rows = [f"x,{name},0,10,{part}" for name, p in clips.items() if p == part]
+        rows = [f"{name[0]},{name},0,10,{part}" for name, p in clips.items() if p == part]
         (tmp_path / f"{part}.csv").write_text(
             "\n".join(["label,youtube_id,time_start,time_end,split", *rows])
         )
