@@ -253,7 +253,7 @@ def small_suite_here(
     for patch in runpy.run_path(str(SMALL_RUN))["PATCHES"]:
         monkeypatch.setattr(*patch)
 
-    def start(job: runner.Job, device: str, data_root: str | None) -> Namespace:
+    def start(job: runner.Job, device: str, data_root: str | None, runs: int = 1) -> Namespace:
         arguments = Namespace(
             data_root=data_root, device=device, num_workers=0, claimed=False, rank=0
         )

@@ -1,5 +1,6 @@
 """rivals: like is compared with like, batches are the largest that fit, tables say what is so."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from scipy import stats
 from stdcf.memory.predict import Predictor
 from stdcf.models import create_model
 from stdcf.stages.stage import total_cost
+from suites import run
 from suites.engine.catalog import layer_by_name
+from suites.engine.store.folder import run_folders
 from suites.engine.suite import Request
+from suites.experiments.rivals import suite as rivals
 from suites.experiments.rivals.figure import draw
 from suites.experiments.rivals.suite import LAYERS, SUITE
 from suites.experiments.rivals.tables import tables
@@ -171,3 +175,34 @@ def test_the_figure_shows_what_ended_well(tmp_path: Path) -> None:
     assert draw([], tmp_path) == []
     failed = [{**one, "status": "nan"} for one in rows()]
     assert draw(failed[:5] + rows()[:1], tmp_path) == []
+
+
+@pytest.mark.slow
+def test_every_technique_trains_and_ends_at_full_size(
+    call: Any,
+    video_root: Path,
+    small_suite_here: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def small(request: Request) -> dict[str, Any]:
+        return {"size": [16, 16], "train_step": 24}
+
+    monkeypatch.setattr(kth, "dataset_options", small)
+    monkeypatch.setattr(rivals, "LAYERS", ("stdcf",))
+    monkeypatch.setattr(rivals, "SUITE", replace(SUITE, dataset_options=small))
+    asked = ["rivals", "--dataset", "video_folder", "--data-root", video_root, "--epochs", "1"]
+    code, out, err = call(run, *asked, "--results", tmp_path / "results", "--workers", "1")
+    assert (code, err) == (0, ""), out
+    folders = run_folders(tmp_path / "results")
+    found = [folder.result() for folder in folders]
+    assert {(one["layer"], one["mode"]) for one in found if one} == {
+        ("stdcf", mode) for mode in for_layer("quick", "stdcf")
+    }
+    assert {folder.path.parent.name for folder in folders} == {"video_folder-quick-epochs1"}
+    for one in found:
+        # There may be fewer clips than a batch.
+        assert one["measured_peak_bytes"] <= 1.01 * one["predicted_peak_bytes"]
+        assert one["recalibrated_accuracy"] is not None
+        assert "16×16×16" in one["train_shapes"] or one["mode"].startswith("itsl")
+    assert "full size, stochastic=0.25" in out
