@@ -57,7 +57,7 @@ RUNS = [words for command, words in COMMANDS if command == "run"]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("words", RUNS)
+@pytest.mark.parametrize("words", RUNS, ids=RUNS)
 def test_a_command_to_its_end(here: Path, tmp_path: Path, words: str) -> None:
     given = [*shlex.split(words), *([] if "--epochs" in words else ["--epochs", "1"])]
     command = [sys.executable, "-m", "suites.run", *given, "--results", str(tmp_path / "results")]
