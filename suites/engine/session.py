@@ -302,4 +302,6 @@ class Session:
                 f"{ok} of {len(results)} runs ok, {len(results) - ok - missing} not ok, "
                 f"{missing} not run"
             )
+        elif self.suite.guide:
+            self.console.print(f"\n{self.suite.guide}", markup=False)
         return ok == len(results)

@@ -155,6 +155,7 @@ class Suite:
         takes: fields of a request that its runs honour, of those in `FLAGS`; others are refused.
         takes_without_data: the same where the data set is "none".
         because: why others are refused, for the message.
+        guide: what the numbers mean and what to try next, printed below the tables of whole runs.
     """
 
     name: str
@@ -178,3 +179,4 @@ class Suite:
     takes: Sequence[str] = (*TRAINS, "ranks")
     takes_without_data: Sequence[str] = ("device",)
     because: str = "each run is trained by one process"
+    guide: str = ""

@@ -17,6 +17,16 @@ def specs(request: Request, manifest: str) -> list[RunSpec]:
     return kth.specs(request, manifest, persons=kth.folds(request))
 
 
+GUIDE = """\
+The first table says how accurate each layer became on these clips, beside the paper's figures \
+for KTH; between single seeds of a small network a few points are chance. The tables of memory \
+hold for any clips of their sizes: look there for what a training step takes under ITSL and at \
+full size. Next, ask what fits your GPU, do the same with your own videos, or put all results on \
+one page:
+    python -m suites.plan --cap 6GiB --model resnet3d_50 --clip 8x224x224
+    python -m suites.run kth_table2 --dataset video_folder --data-root FOLDER
+    python -m suites.report --html results.html"""
+
 SUITE = Suite(
     name="kth_table2",
     title="Table 2 and Figure 5: three layers, full size against ITSL",
@@ -28,4 +38,5 @@ SUITE = Suite(
     figures=drawn_by("kth_table2.figure5:draw"),
     options=("rates",),
     takes=(*TRAINS, "folds", "ranks"),
+    guide=GUIDE,
 )

@@ -7,10 +7,13 @@ import struct
 import subprocess
 import sys
 import termios
+from importlib import import_module
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
+from suites import run
 from suites.paths import REPOSITORY
 
 COMMANDS = ("run --list", "data list", "report kth_table2", "results list --suite kth_table2")
@@ -65,3 +68,14 @@ def test_no_line_of_help_is_cut_short() -> None:
     commands = on_a_terminal([sys.executable, "-c", code], 80).partition("Commands:")[2]
     assert "doctor" in commands
     assert "..." not in commands
+
+
+def test_a_run_ends_with_what_to_try_next(call: Any, undisturbed: Any) -> None:
+    code, out, _ = call(run, *undisturbed.arguments())
+    assert code == 0
+    *_, plan, own, page = (line.split() for line in out.splitlines())
+    for words in (plan, own, page):
+        assert words[:2] == ["python", "-m"]
+        shown = call(import_module(words[2]), "--help")[1]
+        assert {word for word in words if word.startswith("--")} <= set(shown.split())
+    assert "one page" in out.splitlines()[-4]
