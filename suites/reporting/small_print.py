@@ -20,11 +20,20 @@ def describe(rows: Sequence[Row]) -> str:
         parts.append(f"{100 * share:.0f}% OF THE LISTED VIDEOS")
     if "clip_shape" in row:
         parts.append("×".join(str(n) for n in row["clip_shape"][1:]) + " clips")
-        parts.append(f"{row['train_clips']} train, {row['test_clips']} test")
+        # Folds have different numbers of clips.
+        numbers = (f"{_range(rows, f'{part}_clips')} {part}" for part in ("train", "test"))
+        parts.append(", ".join(numbers))
     epochs = row.get("epochs_per_stage")
     parts.append(f"{row['profile']} profile" + (f", {epochs} epochs a stage" if epochs else ""))
     parts.append(row["dtype"])
     return ", ".join(parts)
+
+
+def _range(rows: Sequence[Row], column: str) -> str:
+    known = [row[column] for row in rows if row["status"] == "ok" and column in row]
+    known = known or [row[column] for row in rows if column in row]
+    low, high = min(known), max(known)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def where_and_when(rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from suites.engine.suite import Row
 from suites.reporting.figures import parts, style
 from suites.reporting.figures.groups import groups_of
+from suites.reporting.measure import units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +47,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             folder,
             "training_curves",
             [row for row in rows if row["status"] == "ok"],
-            "means over seeds, bands from the lowest to the highest seed, dotted: a stage ends"
-            + (f"; {more} more modes are not drawn" if more else ""),
+            f"means over {units(rows)}, bands from the lowest to the highest {units(rows, 1)}, "
+            "dotted: a stage ends" + (f"; {more} more modes are not drawn" if more else ""),
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from suites.engine.suite import Row
 from suites.reporting.figures import parts, seeds, style
 from suites.reporting.figures.groups import fills, groups_of
+from suites.reporting.measure import WORDS, measure_of, units
 
 MIB = 2**20
 
@@ -32,13 +33,13 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     if not any(row.get(column) for row in with_accuracy):
         column = "predicted_peak_bytes"
     usable = [row for row in with_accuracy if row["status"] == "ok" and row.get(column)]
-    groups = groups_of(usable)
+    groups, key = groups_of(usable), measure_of(usable)
     if len(groups) < 2:
         return []
     places = {
         (group.mode, group.layer): (
             seeds.mean(row[column] / MIB for row in group.rows),
-            [100 * row["accuracy"] for row in group.rows],
+            [100 * row[key] for row in group.rows],
         )
         for group in groups
     }
@@ -76,7 +77,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             f"{kind} peak memory of a training step, MiB"
             + (f" ({style.plain(by)})" if by and kind == "Measured" else "")
         )
-        axes.set_ylabel("Clip accuracy, %")
+        axes.set_ylabel(f"{WORDS[key].capitalize()}, %")
         axes.set_title("Accuracy against peak memory", loc="left")
         handles = parts.legend_handles([group.layer for group in groups], by_mode)
         axes.legend(handles=[*handles, line], loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -88,7 +89,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             folder,
             "accuracy_memory",
             usable,
-            f"means over {number} seed{'s' * (counts[-1] > 1)}, whiskers: 95% intervals; front: "
+            f"means over {number} {units(usable, counts[-1])}, whiskers: 95% intervals; front: "
             "less memory or more accuracy only at the cost of the other"
             + (f"; {left_out} rows have no peak" if left_out else ""),
         )

@@ -9,6 +9,7 @@ from typing import Any
 from suites.engine.suite import Row
 from suites.reporting.figures import parts, seeds
 from suites.reporting.figures.groups import Group, groups_of
+from suites.reporting.measure import units
 
 _MOST_ROWS = 16
 
@@ -63,8 +64,8 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             folder,
             "speed_ratios",
             own,
-            "geometric means over shared seeds, whiskers: 95% intervals; dashed: as long as "
-            + f"{reference.layer} {reference.mode}"
+            f"geometric means over shared {units(own)}, whiskers: 95% intervals; dashed: as long "
+            + f"as {reference.layer} {reference.mode}"
             + (f"; {left_out} runs of other machines are left out" if left_out else ""),
         )
 
@@ -74,6 +75,9 @@ def _machine(row: Row) -> tuple[Any, ...]:
 
 
 def ratios(group: Group, reference: Group) -> list[float]:
-    """Of training times, at the seeds that both have."""
-    a, b = ({row["seed"]: row["train_seconds"] for row in g.rows} for g in (group, reference))
-    return [a[seed] / b[seed] for seed in sorted(a.keys() & b.keys())]
+    """Of training times, at the seeds and folds that both have."""
+    a, b = (
+        {(row.get("fold") or "", row["seed"]): row["train_seconds"] for row in g.rows}
+        for g in (group, reference)
+    )
+    return [a[key] / b[key] for key in sorted(a.keys() & b.keys())]

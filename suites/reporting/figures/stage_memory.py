@@ -6,6 +6,7 @@ from pathlib import Path
 from suites.engine.suite import Row
 from suites.reporting.figures import parts, seeds, style
 from suites.reporting.figures.groups import Group, groups_of, modes_of
+from suites.reporting.measure import units
 
 MIB = 2**20
 _MOST_BARS = 14
@@ -55,7 +56,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
             folder,
             "stage_memory",
             used,
-            f"means over seeds, measured by {by}; below each bar: stages, mode"
+            f"means over {units(used)}, measured by {by}; below each bar: stages, mode"
             + (f"; {more} more stages are not drawn" if more else ""),
         )
 

@@ -9,6 +9,7 @@ from suites.engine.suite import Row
 from suites.reporting.figures.groups import groups_of
 from suites.reporting.figures.pareto import MIB
 from suites.reporting.figures.style import in_order, layer_name
+from suites.reporting.measure import WORDS, measure_of, units
 from suites.reporting.settings import grouped
 
 # The network whose clips a step are shown under each cap, if it was planned for.
@@ -54,19 +55,20 @@ def _is_itsl(row: Row) -> bool:
 
 def _accuracy_memory(rows: Sequence[Row]) -> dict[str, Any]:
     series = []
-    for group in groups_of([row for row in rows if _number(row.get("accuracy"))]):
+    key = measure_of(rows)
+    for group in groups_of([row for row in rows if _number(row.get(key))]):
         peaks = [row["measured_peak_bytes"] for row in group.rows if row.get("measured_peak_bytes")]
         if not peaks:
             continue
-        x, y = fmean(peaks) / MIB, fmean(100 * row["accuracy"] for row in group.rows)
+        x, y = fmean(peaks) / MIB, fmean(100 * row[key] for row in group.rows)
         words = f"{group.mode}: {y:.1f}% at {x:,.0f} MiB, n={len(group.rows)}"
         is_itsl = group.mode.startswith("itsl")
         series.append({"layer": group.layer, "itsl": is_itsl, "points": [[x, y, words]]})
     return {
         "title": "Accuracy against memory",
-        "about": f"{_about(rows)}: means over seeds; hollow: ITSL.",
+        "about": f"{_about(rows)}: means over {units(rows)}; hollow: ITSL.",
         "x": "measured peak of a training step, MiB",
-        "y": "clip accuracy, %",
+        "y": f"{WORDS[key]}, %",
         "series": series,
     }
 
@@ -75,8 +77,9 @@ def _stages(rows: Sequence[Row]) -> dict[str, Any]:
     itsl = [row for row in rows if _is_itsl(row)]
     places = [stage["stage"] for stage in itsl[0]["stages"]] if itsl else []
     series = []
+    key = measure_of(itsl)
     for group in groups_of(itsl):
-        curves = [[stage["accuracy"] for stage in row["stages"]] for row in group.rows]
+        curves = [[stage.get(key) for stage in row["stages"]] for row in group.rows]
         curves = [curve for curve in curves if all(map(_number, curve))]
         whole = [curve for curve in curves if len(curve) == len(places)]
         points: list[list[Any]] = []
@@ -89,7 +92,7 @@ def _stages(rows: Sequence[Row]) -> dict[str, Any]:
         "title": "ITSL, stage by stage",
         "about": f"{_about(rows)}: t stages train half-size clips, s stages half-time clips.",
         "x": "after stage",
-        "y": "clip accuracy on full-size clips, %",
+        "y": f"{WORDS[key]}, on full-size clips, %",
         "places": places,
         "series": series,
     }

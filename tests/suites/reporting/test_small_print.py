@@ -44,3 +44,11 @@ def test_rows_without_counts_say_nothing(videos: Any) -> None:
     rows = [row(videos=videos)]
     assert least_share(rows) == 1.0
     assert video_notes(rows) == []
+
+
+def test_folds_of_different_sizes_are_told_as_a_range() -> None:
+    shared = {"status": "ok", "dataset": "weizmann", "clip_shape": [1, 16, 30, 40]}
+    shared |= {"profile": "half", "dtype": "float32"}
+    rows = [shared | {"train_clips": n, "test_clips": 1000 - n} for n in (900, 950, 900)]
+    assert describe(rows).startswith("weizmann, 16×30×40 clips, 900 to 950 train, 50 to 100 test")
+    assert "900 train, 100 test" in describe(rows[:1])
