@@ -42,8 +42,11 @@ def paired_table(title: str, family: Sequence[Test], half_width: str = "") -> Ta
     for _, a, b in tests:
         units = sorted(a.keys() & b.keys(), key=str)
         found.append(paired([a[unit] for unit in units], [b[unit] for unit in units]))
+    # What cannot be tested yet belongs to the family all the same.
+    missing = len(family) - len(tests)
+    corrected = holm([*(test.p for test in found), *[1.0] * missing])[: len(found)]
     body = []
-    for (name, *_), test, p in zip(tests, found, holm([t.p for t in found]), strict=True):
+    for (name, *_), test, p in zip(tests, found, corrected, strict=True):
         half = test.difference.half_width
         met = "–" if half is None else "yes" if half <= WANTED_HALF_WIDTH else "no"
         side = "undecided" if p is None or p >= _NOISE else "above 0"
@@ -57,7 +60,9 @@ def paired_table(title: str, family: Sequence[Test], half_width: str = "") -> Ta
         body,
         [
             "Student's t over folds, two-sided, 95% intervals; Holm over "
-            f"{len(found)} tests; decision by Holm's p below {_NOISE:g}"
+            f"{len(family)} tests"
+            + (f", {missing} of which have no rows yet" if missing else "")
+            + f"; decision by Holm's p below {_NOISE:g}"
         ],
     )
 
