@@ -32,6 +32,10 @@ TAKES: dict[tuple[str, str | None], set[str]] = {
     },
     ("rate_sweep", None): TRAINED - {"--cap"},
     ("reduction", None): set(),
+    **{
+        ("rivals", dataset): (TRAINED | {"--folds"}) - {"--cap", "--amp"}
+        for dataset in (None, "weizmann")
+    },
     ("synthetic_card", None): (TRAINED | {"--ranks"}) - {"--amp"},
     ("tr_mnist", None): TRAINED,
 }
