@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # Their gradients are products with what they save, or with a bounded slope at it. Of the others
-# some divide by it (division, logarithm, root, norm) or take its exponential (attention, which
-# saves the logarithm of its sums, and its mask): there a little makes inf, NaN or nonsense.
+# some divide by it (division, logarithm, root, norm), take its exponential (attention, which saves
+# the logarithm of its sums, and its mask) or multiply by small values beside a large one (softmax):
+# there a little makes inf, NaN or nonsense.
 _IX = ("", "_with_indices")
 LINEAR = frozenset(
     {
@@ -20,7 +21,7 @@ LINEAR = frozenset(
         *("addcmul", "addcmul_", "lerp", "lerp_", "prelu"),
         *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu", "selu"),
         *("gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "hardtanh_", "glu"),
-        *("sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "logsigmoid", "softmax"),
+        *("sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "logsigmoid"),
         *("dropout", "dropout_", "native_dropout", "feature_dropout", "alpha_dropout"),
         *(f"dropout{n}d" for n in (1, 2, 3)),
         *(f"{kind}_pool{n}d" for kind in ("avg", "adaptive_avg") for n in (1, 2, 3)),

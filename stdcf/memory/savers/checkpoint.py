@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils import checkpoint as torch_checkpoint
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -17,9 +18,9 @@ from stdcf.errors import UserError
 from stdcf.memory.cuda.cuda_operators import operators_of_now
 from stdcf.memory.savers.blocks import blocks
 from stdcf.memory.savers.packing import Packing, is_suspended, suspended
-from stdcf.memory.savers.replay import FirstRun
+from stdcf.memory.savers.replay import Draws, FirstRun
 from stdcf.memory.savers.saver import Saver
-from stdcf.memory.savers.second_look import VALUES, looking_at, saves_fewer
+from stdcf.memory.savers.second_look import VALUES, gives_the_same, looking_at, saves_fewer
 
 
 class CannotRunAgain(UserError):
@@ -39,9 +40,10 @@ class Checkpoint(Saver):
     2016), by torch.utils.checkpoint.
 
     Dropout draws the same masks again, and so do Python's and NumPy's generators. The second run
-    finds buffers and small attributes of the block's modules (a counter, an average) as the first
-    one found them, and changes them no more, so they are updated once. That both runs save the same
-    is looked at on a sample in the first steps and then ever more rarely; where they do not, or a
+    finds buffers and small attributes of the block's modules (a counter, an average, a list) as the
+    first one found them, and changes them no more, so they are updated once. That both runs save
+    the same is looked at on a sample in the first steps and then ever more rarely, and that they
+    give the same in the first step, in which each block runs once more; where they do not, or a
     block changes its input in place, it is an error that names the block.
 
     Warns of blocks whose parts the model calls itself: of those nothing is saved.
@@ -63,25 +65,26 @@ class Checkpoint(Saver):
         number = self._passes[model] = self._passes.get(model, 0) + 1
         # The first three and every power of two: a state may not show at once.
         look = number < 4 or number & (number - 1) == 0
-        return _Pass(packing, look, self._secret).around(
-            model, self._find(model), first=number == 1
-        )
+        return _Pass(packing, look, self._secret, number == 1).around(model, self._find(model))
 
 
 class _Pass:
     """One forward pass."""
 
-    def __init__(self, packing: Packing, look: bool, secret: set[tuple[int, str]]) -> None:
+    def __init__(
+        self, packing: Packing, look: bool, secret: set[tuple[int, str]], is_first: bool
+    ) -> None:
         self._packing, self._look, self._secret = packing, look, secret
+        self._is_first = is_first
         self._ran: set[int] = set()
 
     @contextmanager
-    def around(self, model: nn.Module, named: dict[str, nn.Module], first: bool) -> Iterator[None]:
+    def around(self, model: nn.Module, named: dict[str, nn.Module]) -> Iterator[None]:
         """Within, each block's forward is checkpointed; the modules are left as they were."""
         modules = {id(block): (name, block) for name, block in reversed(named.items())}
         before = {key: block.__dict__.get("forward") for key, (_, block) in modules.items()}
         called: set[int] = set()
-        with _calls(called) if first else nullcontext():
+        with _calls(called) if self._is_first else nullcontext():
             for name, block in modules.values():
                 block.__dict__["forward"] = partial(self._run, name, block, block.forward)
             try:
@@ -144,8 +147,9 @@ class _Pass:
                 raise saves_fewer(name)
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return suspended(), again()
+            return suspended(), Reusable(again)
 
+        draws = Draws(tensors)
         with looking_at(name):
             out = torch_checkpoint.checkpoint(
                 body,
@@ -161,7 +165,31 @@ class _Pass:
                 f"checkpoint cannot run block {name} again: it changes its input in place; make "
                 "its first operation one that does not (inplace=False), or leave checkpoint out",
             )
+        if self._is_first and not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            with suspended(), draws.again(), first.again():
+                second = body(*tensors)
+            gives_the_same(name, out, second)
         return out
+
+
+class Reusable(AbstractContextManager[None]):
+    """A context that is made anew each time it is entered: backward may run a block several times.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._entered: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        context = self._make()
+        context.__enter__()
+        self._entered.append(context)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._entered.pop().__exit__(*error)
 
 
 @contextmanager

@@ -61,6 +61,9 @@ class Freeze(Saver):
                     f"parameter is {next(iter(named), 'none')}"
                 )
             for parameter in parameters:
+                if parameter.requires_grad:
+                    # One that stays, be it 0, would go on moving it by momentum and weight decay.
+                    parameter.grad = None
                 parameter.requires_grad_(False)
         if not any(parameter.requires_grad for parameter in named.values()):
             raise UserError(f"{self} leaves nothing of {type(model).__name__} to train")
@@ -119,8 +122,15 @@ class _Inputs(TorchFunctionMode):
             isinstance(given.get(name), Tensor) and given[name].requires_grad
             for name in ("weight", "bias")
         )
-        self._input = None if trained else given["input"]
+        weight = given.get("weight")
+        # Of a filter that is a view of the input the values count.
+        own = isinstance(weight, Tensor) and _storage(weight) == _storage(given["input"])
+        self._input = None if trained or own else given["input"]
         try:
             return func(*args, **kwargs)
         finally:
             self._input = None
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

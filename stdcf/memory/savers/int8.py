@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ class _Quantised:
     low_N1: Tensor  # noqa: N815
     scale_N1: Tensor  # noqa: N815
     like: tuple[torch.Size, tuple[int, ...], torch.dtype]
+    is_off: ClassVar[bool] = True
 
     def unpack(self) -> Tensor:
         size, stride, dtype = self.like
@@ -65,6 +67,7 @@ class Int8(Saver):
             return None if exact else quantise(tensor)
 
         packing.packers.append(pack)
+        packing.bears_off = operators.takes
         with operators.watching():
             yield
 

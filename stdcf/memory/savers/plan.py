@@ -36,6 +36,10 @@ class _Observed:
     packed: Packed
     around: Callable[[], AbstractContextManager[None]]
 
+    @property
+    def is_off(self) -> bool:
+        return bool(getattr(self.packed, "is_off", False))
+
     def unpack(self) -> Tensor:
         with self.around():
             return self.packed.unpack()
@@ -115,6 +119,7 @@ class Plan(Saver):
             if any(choice.startswith("recompute") for choice in self._chosen):
                 stack.enter_context(watch)
             if "int8" in self._chosen:
+                packing.bears_off = operators.takes
                 stack.enter_context(operators.watching())
             yield
 

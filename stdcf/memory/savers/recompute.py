@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import peek_interpreter_stack
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -93,7 +94,8 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         relu = func in _RELUS
         watched = (relu or func in _KEEP_INPUT) and self._is_on()
-        if not watched or is_suspended() or not torch.is_grad_enabled():
+        transformed = peek_interpreter_stack() is not None
+        if not watched or is_suspended() or transformed or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         source: Tensor = args[0] if args else kwargs["input"]
         known = self._recipe_of(source)

@@ -12,13 +12,20 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import checkpoint as torch_checkpoint
 
 from stdcf.errors import UserError
+from stdcf.memory.savers.packing import is_plain
+from stdcf.memory.tracking.lives import tensors
 
 # Values of each saved tensor that are compared.
 SAMPLE = 256
 # Tensors of up to so many values are looked at when the block has run, and not when they are saved.
 SMALL = 2**17
 # Of kernels that add in any order two runs may differ by rounding.
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+_TOLERANCE = {
+    torch.float64: 1e-9,
+    torch.complex128: 1e-9,
+    torch.float32: 1e-4,
+    torch.complex64: 1e-4,
+}
 _LOW_TOLERANCE = 2e-2
 
 # torch compares what this table's functions give for each saved tensor of both runs (private: a
@@ -50,20 +57,27 @@ class Look:
         run = _run.get()
         self.block = run.block if run is not None else ""
         self.form = (tuple(tensor.shape), tensor.dtype, tensor.device)
-        if run is not None and tensor.numel() <= SMALL:
-            # A norm changes the running statistics that it saves, and does not say so.
+        # A norm changes the running statistics that it saves, and does not say so.
+        self._is_taken = run is None or tensor.numel() > SMALL
+        self._tensor = _sample(tensor) if self._is_taken else tensor
+        if run is not None and not self._is_taken:
             run.waiting.append((self, tensor, tensor._version))
-        else:
-            self.sample = _sample(tensor)
+
+    def sample(self) -> Tensor:
+        """Some of its values, as they are when it is first asked for."""
+        if not self._is_taken:
+            self._tensor, self._is_taken = _sample(self._tensor), True
+        return self._tensor
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Look):
             return NotImplemented
         if self.form != other.form:
             raise _refusal(self.block, "saves other tensors")
-        off = _distance(self.sample, other.sample)
-        low = _TOLERANCE.get(self.form[1], _LOW_TOLERANCE)
-        if not off <= (low if self.sample.is_floating_point() else 0):
+        off = _distance(self.sample(), other.sample())
+        dtype = self.form[1]
+        rounds = dtype.is_floating_point or dtype.is_complex
+        if not off <= (_TOLERANCE.get(dtype, _LOW_TOLERANCE) if rounds else 0):
             raise _refusal(self.block, f"does not compute the same, but {off:.2g} off,")
         return True
 
@@ -92,7 +106,26 @@ def looking_at(block: str) -> Iterator[None]:
                 f"checkpoint: block {block} changes in place a tensor {list(tensor.shape)} that "
                 "its backward pass needs; write x = x + y for x += y, or clone it first"
             )
-        look.sample = _sample(tensor)
+        look.sample()
+
+
+def gives_the_same(block: str, first: Any, second: Any) -> None:
+    """Compares what two runs of a block give.
+
+    What is saved does not show a state that comes in as a number, or after the last saved tensor.
+
+    Raises:
+        UserError: if it is not the same.
+    """
+    token = _run.set(_Run(block))
+    try:
+        looks = [[Look(t) for t in tensors(out) if is_plain(t)] for out in (first, second)]
+        if len(looks[0]) != len(looks[1]):
+            raise _refusal(block, "gives another number of tensors")
+        # A look that is not the same refuses by itself.
+        assert looks[0] == looks[1]
+    finally:
+        _run.reset(token)
 
 
 def _refusal(block: str, what: str) -> UserError:

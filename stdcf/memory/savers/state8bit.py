@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from stdcf.memory.savers.rounded import library
 from stdcf.memory.savers.saver import Saver
-from stdcf.memory.savers.updates import EIGHT_BIT, Alone, step_alone
+from stdcf.memory.savers.updates import EIGHT_BIT, step_alone
 
 
 class State8bit(Saver):
@@ -19,7 +19,8 @@ class State8bit(Saver):
     stay as they are. It stays so for the rest of the optimiser's life.
 
     Raises:
-        UserError: without torchao; within, for an optimiser that steps all parameters at once.
+        UserError: without torchao; within, for an optimiser that cannot step one parameter by
+        itself; in its step, if that is given a closure.
     """
 
     name = "state8bit"
@@ -33,7 +34,6 @@ class State8bit(Saver):
 
     @contextmanager
     def step(self, model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
-        if optimizer not in EIGHT_BIT:
-            EIGHT_BIT.add(optimizer)
-            step_alone(optimizer, Alone(optimizer, self.name))
+        step_alone(optimizer, self.name)
+        EIGHT_BIT.add(optimizer)
         yield

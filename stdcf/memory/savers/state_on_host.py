@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from stdcf.memory.savers.saver import Saver
-from stdcf.memory.savers.updates import ON_HOST, Alone, step_alone
+from stdcf.memory.savers.updates import ON_HOST, step_alone
 
 
 class StateOnHost(Saver):
@@ -16,6 +16,9 @@ class StateOnHost(Saver):
 
     The bits are those of the optimiser's step. All of the state crosses the bus twice a step. It
     stays so for the rest of the optimiser's life; its state_dict holds tensors of the CPU.
+
+    Raises:
+        UserError: within, for an optimiser that cannot; in its step, if that is given a closure.
     """
 
     name = "state_on_host"
@@ -24,7 +27,6 @@ class StateOnHost(Saver):
 
     @contextmanager
     def step(self, model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
-        if optimizer not in ON_HOST:
-            ON_HOST.add(optimizer)
-            step_alone(optimizer, Alone(optimizer, self.name))
+        step_alone(optimizer, self.name)
+        ON_HOST.add(optimizer)
         yield

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from stdcf.memory.tracking.lives import lies_on_host, on_host, put_on_host
 # Optimisers whose state lies on the host between their steps, or in 8 bits.
 ON_HOST: WeakSet[Optimizer] = WeakSet()
 EIGHT_BIT: WeakSet[Optimizer] = WeakSet()
+# Those whose step is done by hooks before and after it, and the hooks.
+_HOOKS: WeakKeyDictionary[Optimizer, tuple[int, int]] = WeakKeyDictionary()
 
 
 class Alone:
@@ -29,7 +31,8 @@ class Alone:
         saver: named in errors.
 
     Raises:
-        UserError: if the optimiser asks for the loss again (LBFGS), which takes all parameters.
+        UserError: if the optimiser asks for the loss again (LBFGS), which takes all parameters, or
+            has a step that is not torch's: what it looks at, and counts, cannot be known.
     """
 
     def __init__(self, optimizer: Optimizer, saver: str) -> None:
@@ -37,6 +40,12 @@ class Alone:
             raise UserError(
                 f"{saver} steps each parameter by itself, and LBFGS takes all at once: take adam, "
                 f"adamw or sgd, or leave {saver} out"
+            )
+        if not type(optimizer).step.__module__.startswith("torch.optim."):
+            raise UserError(
+                f"{saver} steps each parameter by itself, and the step of "
+                f"{type(optimizer).__name__} is not torch's own: it may look at several, or count "
+                f"its calls; take an optimiser of torch.optim, or leave {saver} out"
             )
         self._optimizer = optimizer
         # Of the same class and with the same state, which a copy by copy.copy would lose parts of.
@@ -80,25 +89,56 @@ def _sent(value: Tensor, before: Tensor | None) -> Tensor:
         return put_on_host(before.copy_(value))
 
 
-def step_alone(optimizer: Optimizer, alone: Alone) -> None:
-    """From now on the optimiser's step is one on each parameter by itself."""
-    gradients: list[tuple[nn.Parameter, Tensor]] = []
+def step_alone(optimizer: Optimizer, saver: str) -> None:
+    """From now on the optimiser's step is one on each parameter by itself.
 
-    def before(*_: Any) -> None:
+    To be called before each step: hooks that came since may change gradients, before, or look at
+    them, after.
+
+    Args:
+        saver: named in errors.
+
+    Raises:
+        UserError: as `Alone` does; in the optimiser's step, if that is given a closure.
+    """
+    if optimizer not in _HOOKS:
+        updates = _Updates(Alone(optimizer, saver), saver)
+        _HOOKS[optimizer] = (
+            optimizer.register_step_pre_hook(updates.before).id,
+            optimizer.register_step_post_hook(updates.after).id,
+        )
+    before, after = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    assert isinstance(before, OrderedDict)
+    assert isinstance(after, OrderedDict)
+    before.move_to_end(_HOOKS[optimizer][0])
+    after.move_to_end(_HOOKS[optimizer][1], last=False)
+
+
+class _Updates:
+    """Does an optimiser's step in its place."""
+
+    def __init__(self, alone: Alone, saver: str) -> None:
+        self._alone, self._saver = alone, saver
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []
+
+    def before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if any(callable(value) for value in (*args, *kwargs.values())):
+            raise UserError(
+                f"{self._saver} updates parameters before optimizer.step(closure) calls its "
+                "closure: call learn first and then optimizer.step() without one, or leave "
+                f"{self._saver} out"
+            )
         for group, parameter in grouped(optimizer):
             if parameter.grad is not None:
-                alone.step(parameter, group)
-                gradients.append((parameter, parameter.grad))
+                self._alone.step(parameter, group)
+                self._gradients.append((parameter, parameter.grad))
                 # The optimiser's own step shall find nothing to do.
                 parameter.grad = None
 
-    def after(*_: Any) -> None:
-        for parameter, gradient in gradients:
+    def after(self, *_: Any) -> None:
+        for parameter, gradient in self._gradients:
             parameter.grad = gradient
-        gradients.clear()
-
-    optimizer.register_step_pre_hook(before)
-    optimizer.register_step_post_hook(after)
+        self._gradients.clear()
 
 
 def grouped(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], nn.Parameter]]:

@@ -13,11 +13,9 @@ from stdcf.models import create_model
 
 
 class Counted(nn.Module):
-    """Says how often it runs."""
+    """Says how often it runs, in a list that is no attribute of a module."""
 
-    def __init__(self):
-        super().__init__()
-        self.runs = []
+    runs: list[int] = []
 
     def forward(self, x):
         self.runs.append(1)
@@ -37,8 +35,9 @@ def test_running_statistics_are_updated_once(momentum):
     model, x = with_norm(momentum).train(), torch.randn(16, 6)
     norm, counted = model[0][1], model[0][2]
     seen = model[0][0](x).detach()
+    counted.runs.clear()
     learn(model, x, torch.zeros(16, dtype=torch.long), F.cross_entropy, parse_savers("checkpoint"))
-    assert len(counted.runs) == 2
+    assert len(counted.runs) == 3, "forward, looked at once more in the first step, and backward"
     assert norm.num_batches_tracked == 1
     m = momentum or 1.0
     torch.testing.assert_close(norm.running_mean, m * seen.mean(0))

@@ -4,6 +4,7 @@ plain training over several steps, or a refusal that names the block."""
 import copy
 import random
 import warnings
+from collections import deque
 
 import numpy as np
 import pytest
@@ -158,6 +159,47 @@ class DropsByItsGenerator(Layer):
         return new
 
 
+class Remembers(Layer):
+    """In a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = [1.0]
+
+    def forward(self, x):
+        self.seen.append(float(x.detach().mean()) + 1)
+        return self.weight * x * sum(self.seen) / len(self.seen) ** 2
+
+
+class Alias(Layer):
+    """A buffer that a list of its module's holds and changes as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.others = [self.count]
+
+    def forward(self, x):
+        self.others[0].add_(1)
+        return self.weight * x
+
+
+class Nested(Layer):
+    """A state within containers, read by two modules, and an average in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = {"counts": {"calls": deque(maxlen=3)}, "mean": torch.zeros(())}
+        self.reader = nn.Identity()
+        self.reader.state = self.state
+
+    def forward(self, x):
+        self.state["counts"]["calls"].append(1)
+        self.state["mean"].mul_(0.9).add_(0.1 * x.detach().mean())
+        state = self.reader.state
+        return self.weight * x / len(state["counts"]["calls"]) + state["mean"].clone()
+
+
 class Renormalises(nn.BatchNorm3d):
     """Batch renormalisation: running statistics count in training, too."""
 
@@ -184,6 +226,9 @@ LAYERS = {
     "average attribute": AverageAttribute,
     "made at first": MadeAtFirst,
     "counts": Counts,
+    "remembers": Remembers,
+    "alias": Alias,
+    "nested": Nested,
     "Python's generator": DropsByPython,
     "NumPy's generator": DropsByNumpy,
     "its own generator": DropsByItsGenerator,
@@ -197,18 +242,6 @@ def test_a_state_is_updated_once_and_no_bit_differs(name):
     check_same(LAYERS[name])
 
 
-class Remembers(Layer):
-    """In a list, that nobody can put back."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = [1.0]
-
-    def forward(self, x):
-        self.seen.append(float(x.detach().mean()) + 1)
-        return self.weight * x * sum(self.seen) / len(self.seen) ** 2
-
-
 class DrawsByOther(Layer):
     def __init__(self):
         super().__init__()
@@ -216,6 +249,33 @@ class DrawsByOther(Layer):
 
     def forward(self, x):
         return self.weight * x * self.draw.random()
+
+
+class CountsElsewhere(Layer):
+    """In no module, and by a number, which no saved tensor shows."""
+
+    calls = [0]
+
+    def forward(self, x):
+        self.calls[0] += 1
+        return self.weight * x * 0.5 ** self.calls[0]
+
+
+class AtTheEnd(CountsElsewhere):
+    """After the last tensor that is saved, where a second run has ended already."""
+
+    def forward(self, x):
+        return self.weight * x + (super().forward(x) * 0).detach() + self.calls[0]
+
+
+class OfOther(Layer):
+    """A buffer that is in no module of the block."""
+
+    other = [torch.zeros(())]
+
+    def forward(self, x):
+        y = self.weight * x
+        return y - self.other[0].add_(y.detach().mean()).clone()
 
 
 class SkipsByOther(DrawsByOther):
@@ -237,21 +297,9 @@ class ChangesWhatItSaved(Layer):
         return z + y
 
 
-class Alias(Layer):
-    """A buffer that something outside of its module's dictionary changes."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("count", torch.zeros(()))
-        self.others = [self.count]
-
-    def forward(self, x):
-        self.others[0].add_(1)
-        return self.weight * x
-
-
 @pytest.mark.parametrize(
-    "layer", [Remembers, DrawsByOther, SkipsByOther, ChangesWhatItSaved, Alias]
+    "layer",
+    [DrawsByOther, CountsElsewhere, AtTheEnd, OfOther, SkipsByOther, ChangesWhatItSaved],
 )
 def test_what_cannot_be_run_again_is_refused_by_name(layer):
     with pytest.raises(UserError, match=r"^checkpoint.* block|^checkpoint would update") as caught:
@@ -388,3 +436,49 @@ def test_a_scripted_model_is_refused():
         model = torch.jit.script(Model(nn.Identity))
     with pytest.raises(UserError, match="scripted RecursiveScriptModule again"):
         blocks(model)
+
+
+class Penalised(Model):
+    """Backward runs through the blocks twice: a gradient's own gradient."""
+
+    def forward(self, x):
+        x = x.requires_grad_()
+        y = super().forward(x)
+        (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        return y + grad.mean((1, 2, 3, 4))[:, None]
+
+
+class Inside(Layer):
+    """The block itself asks for a gradient."""
+
+    def forward(self, x):
+        y = self.weight * x.sin()
+        (grad,) = torch.autograd.grad(y.square().sum(), self.weight, create_graph=True)
+        return y * grad
+
+
+@pytest.mark.parametrize("model", [Penalised(nn.Tanh), Model(Inside)], ids=["penalty", "inside"])
+def test_a_block_may_be_run_again_more_than_once(model):
+    (plain, _), (found, _) = train(model, "", 1), train(model, "checkpoint", 1)
+    assert all(torch.equal(value, found[name]) for name, value in plain.items())
+
+
+def test_a_list_of_losses_that_blocks_share_is_filled_once():
+    class Auxiliary(Layer):
+        def forward(self, x):
+            self.losses.append((self.weight * x).square().mean())
+            return self.weight * x
+
+    class Sums(Model):
+        def forward(self, x):
+            y = super().forward(x) + sum(self.losses)
+            self.losses.clear()
+            return y
+
+    torch.manual_seed(0)
+    model = Sums(Auxiliary)
+    model.losses = []
+    for block in model.blocks:
+        block[1].losses = model.losses
+    (plain, _), (found, _) = train(model, ""), train(model, "checkpoint")
+    assert all(torch.equal(value, found[name]) for name, value in plain.items())

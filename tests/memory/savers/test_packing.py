@@ -1,11 +1,15 @@
 import gc
+import warnings
 from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from stdcf.errors import UserError
 from stdcf.memory import LifeTracker
+from stdcf.memory.savers import learn, parse_savers
 from stdcf.memory.savers.packing import Packing
 
 
@@ -112,3 +116,51 @@ def test_kept_tensors_make_no_cycles():
         assert tracker.current_bytes == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("savers", ["recompute", "int8", "offload", "recompute,offload"])
+@pytest.mark.parametrize("kind", ["sparse", "csr", "nested", "vmap"])
+def test_tensors_that_are_not_plain_stay_as_they_are(kind, savers):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x):
+            y = F.silu(F.layer_norm(self.linear(x), (8,)))
+            if kind == "nested":
+                rows = torch.nested.as_nested_tensor([y[:3], y[3:]])
+                return torch.nested.to_padded_tensor(rows * rows, 0.0).sum((0, 1))
+            if kind == "vmap":
+                return torch.vmap(lambda t: F.silu(F.layer_norm(t, (8,))))(y)
+            eye = torch.eye(len(y))
+            return (eye.to_sparse() if kind == "sparse" else eye.to_sparse_csr()) @ y
+
+    x, found = torch.randn(8, 8), []
+    for words in ("", savers):
+        torch.manual_seed(0)
+        net = Net()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            learn(net, x, None, lambda y, _: y.square().mean(), parse_savers(words))
+        found.append(net.linear.weight.grad)
+    assert torch.equal(*found)
+
+
+def test_derivatives_by_torch_func_are_refused_in_one_line():
+    class Net(nn.Linear):
+        def forward(self, x):
+            return torch.func.grad(lambda t: super(Net, self).forward(t).sin().sum())(x)
+
+    with pytest.raises(UserError, match=r"torch\.func .*leave recompute") as caught:
+        learn(Net(4, 4), torch.ones(2, 4), None, lambda y, _: y.sum(), parse_savers("offload"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_known_tensor_is_kept_once_whatever_packs_it_later():
+    """As one operator keeps it itself, nothing is saved by a second form of it."""
+    x = torch.rand(100, requires_grad=True).exp()
+    boxes = Packing(())
+    first = boxes.pack(x)
+    boxes.packers.append(Box)
+    assert boxes.pack(x) is first

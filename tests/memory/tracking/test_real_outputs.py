@@ -69,6 +69,51 @@ def test_norms_in_bfloat16(norm, low):
     assert peaks[0] == pytest.approx(peaks[1], rel=0.01)
 
 
+class Rows(nn.Module):
+    """Frames as rows of 32 values, through a recurrent network."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, clip_BCTHW):
+        return self.rnn(clip_BCTHW.mean(1).flatten(1, 2))[0].mean(1)
+
+
+@pytest.mark.parametrize(
+    "rnn",
+    [
+        lambda: nn.LSTM(32, 64, batch_first=True),
+        lambda: nn.LSTM(32, 32, 2, bidirectional=True, dropout=0.2, batch_first=True),
+        lambda: nn.LSTM(32, 64, proj_size=16, batch_first=True),
+        lambda: nn.GRU(32, 32, batch_first=True),
+        lambda: nn.RNN(32, 32, batch_first=True),
+    ],
+    ids=["lstm", "two layers, both ways", "projected", "gru", "rnn"],
+)
+def test_recurrent_networks(rnn):
+    """oneDNN's workspace is most of an LSTM's memory."""
+    peaks = [
+        peak(lambda: Rows(rnn()), SHAPE, device="cpu").peak_bytes
+        for peak in (predict_peak, measure_peak)
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.01)
+
+
+class Unfolds(nn.Conv2d):
+    def forward(self, clip_BCTHW):
+        patches = F.unfold(super().forward(clip_BCTHW[:, :, 0]), 3)
+        return F.fold(patches * patches, (32, 32), 3).mean((2, 3))
+
+
+def test_fold_and_unfold():
+    peaks = [
+        peak(lambda: Unfolds(3, 8, 1), SHAPE, device="cpu").peak_bytes
+        for peak in (predict_peak, measure_peak)
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.01)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_wrappers_count_by_what_they_hold():
 
