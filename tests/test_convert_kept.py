@@ -177,7 +177,43 @@ class PadsByMethod(PadsChild):
         return torch.cat([x[:, :, :1], x[:, :, :1], x], 2)
 
 
+class PadsByHand(PadsChild):
+    """No name says that anything is padded."""
+
+    def forward(self, x):
+        return self.conv(torch.cat([x.new_zeros(*x.shape[:2], 2, *x.shape[3:]), x], 2))
+
+
+class Cuts(nn.Module):
+    """Off what a convolution padded on both sides gives at the end."""
+
+    def forward(self, x):
+        return x[:, :, :-2]
+
+
+class CutsChild(nn.Module):
+    def __init__(self, conv=nn.Conv3d):
+        super().__init__()
+        self.conv = conv(4, 4, 3, padding=(2, 1, 1))
+
+    def forward(self, x):
+        return self.conv(x)[:, :, :-2]
+
+
+def pads_before(*between):
+    conv = nn.Conv3d(4, 4, 3, padding=(0, 1, 1))
+    return nn.Sequential(nn.Sequential(nn.ZeroPad3d((0, 0, 0, 0, 2, 0))), *between, conv)
+
+
 PADDED = {
+    "by hand": (PadsByHand, ".conv"),
+    "cuts": (CutsChild, ".conv"),
+    "cuts, stdcf": (lambda: CutsChild(STDCFConv3d), ".conv"),
+    "cuts in a row": (
+        lambda: nn.Sequential(nn.Conv3d(4, 4, 3, padding=(2, 1, 1)), Cuts()),
+        ".0",
+    ),
+    "padded, then activated": (lambda: pads_before(nn.ReLU(), nn.Identity()), ".3"),
     "causal": (lambda: Causal(4, 4, 3, padding=(0, 1, 1)), ""),
     "own padding": (PadsByItself, ""),
     "pre-hook": (causal_by_hook, ""),
@@ -206,6 +242,23 @@ def test_set_dilation_leaves_what_something_else_pads(name):
     later = clip.clone()
     later[:, :, 3:] = 0
     assert torch.equal(net[0](later)[:, :, :3], net[0](clip)[:, :, :3])
+
+
+def test_set_dilation_takes_what_keeps_its_size_beside_others():
+    """Branches that are put together, slices of other things, and a convolution without padding."""
+
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = conv(), conv()
+
+        def forward(self, x):
+            return torch.cat([self.a(x), self.b(x)[:, :2]], 1)
+
+    assert set_dilation(Branches(), 2, 2) == ["a", "b"]
+    assert set_dilation(nn.Sequential(nn.Conv3d(4, 4, 3)), 2, 2) == ["0"]
+    padded_earlier = nn.Sequential(nn.ZeroPad3d(1), nn.Conv3d(4, 4, 1), conv())
+    assert set_dilation(padded_earlier, 2, 2) == ["2"]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -1,5 +1,6 @@
 """Whether a convolution is what its arguments say: no more, and nothing else."""
 
+import dis
 from types import CodeType
 from typing import Any
 
@@ -87,28 +88,115 @@ def tied_parameters(model: nn.Module) -> set[int]:
     return tied
 
 
-def padded_by_parent(parent: nn.Module, child: nn.Module) -> str | None:
-    """Why what a module gives its child may be padded already; None if nothing says so.
+def padded_elsewhere(parents: list[nn.Module], child: nn.Module) -> str | None:
+    """Why what a module gets may be padded already, or what it gives be cut; None: nothing says so.
 
-    A padding layer before the child in a row, or a name with "pad" in it that the parent's forward
-    reads.
+    A padding layer before the child, with at most activations, norms and the like between; a parent
+    whose forward reads a name with "pad" in it; or, of a convolution without the padding that keeps
+    its size, one that puts frames together or cuts them.
+
+    Args:
+        parents: of the child, the outermost first.
     """
-    if type(parent).forward is not nn.Sequential.forward:
-        return f"{type(parent).__name__}.forward pads" if _reads_pad(parent) else None
-    before: nn.Module | None = None
-    for module in parent.children():
-        if module is child and before is not None and _is_padding(before):
-            return f"{type(before).__name__} pads its input"
-        before = module
+    alters = _alters_size(child)
+    for parent, inner in zip(reversed(parents), [child, *reversed(parents)], strict=False):
+        if type(parent).forward is nn.Sequential.forward:
+            reason, is_first = _padded_in_row(parent, inner, alters)
+            if reason is not None or not is_first:
+                return reason
+        elif _reads_pad(parent):
+            return f"{type(parent).__name__}.forward pads"
+        elif alters and (word := _puts_together(parent)):
+            return (
+                f"it does not keep its size by itself, and {type(parent).__name__}.forward {word}"
+            )
+        elif not isinstance(parent, nn.ModuleList | nn.ModuleDict):
+            return None
     return None
+
+
+def _padded_in_row(row: nn.Module, child: nn.Module, alters: bool) -> tuple[str | None, bool]:
+    """The reason in an nn.Sequential, and whether nothing but what keeps sizes is before."""
+    modules = list(row.children())
+    place = next((i for i, module in enumerate(modules) if module is child), 0)
+    for after in modules[place + 1 : place + 2] if alters else ():
+        if _is_bare(after) and _puts_together(after):
+            return f"it does not keep its size by itself, and {type(after).__name__} cuts", False
+    for before in reversed(modules[:place]):
+        last = _last(before)
+        if _is_padding(last):
+            return f"{type(last).__name__} pads its input", False
+        if not isinstance(last, _KEEPS_SIZE):
+            return None, False
+    return None, True
+
+
+def _last(module: nn.Module) -> nn.Module:
+    """The last layer of nested rows."""
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[-1]
+    return module
+
+
+_KEEPS_SIZE = (
+    nn.Identity,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Hardswish,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.modules.dropout._DropoutNd,
+)
+
+
+def _alters_size(conv: nn.Module) -> bool:
+    """Whether a convolution's own padding is not the one that keeps the number of frames."""
+    padding = getattr(conv, "padding", "same")
+    if isinstance(padding, str):
+        return padding == "valid"
+    kernel_size, dilation = getattr(conv, "kernel_size", None), getattr(conv, "dilation", None)
+    if not all(isinstance(x, tuple) and len(x) == 3 for x in (padding, kernel_size, dilation)):
+        return False
+    assert isinstance(kernel_size, tuple)
+    assert isinstance(dilation, tuple)
+    return bool(2 * padding[0] != dilation[0] * (kernel_size[0] - 1))
+
+
+def _puts_together(module: nn.Module) -> str | None:
+    """What a module's own forward does to frames: puts them together, or cuts them."""
+    code = getattr(type(module).forward, "__code__", None)
+    if type(module).__module__.startswith("torch.nn") or not isinstance(code, CodeType):
+        return None
+    if _names(code) & {"cat", "concat", "concatenate", "hstack"}:
+        return "puts tensors together"
+    if _names(code) & {"narrow", "split", "chunk"} or _slices(code):
+        return "cuts tensors"
+    return None
+
+
+def _slices(code: CodeType) -> bool:
+    """Whether a slice is made: by its own instruction, or as a constant."""
+    made = {"BUILD_SLICE", "BINARY_SLICE"}
+    return any(i.opname in made or isinstance(i.argval, slice) for i in dis.get_instructions(code))
+
+
+def _is_bare(module: nn.Module) -> bool:
+    return not [*module.parameters(), *module.children()]
 
 
 def _is_padding(module: nn.Module) -> bool:
     kind = type(module)
     if kind.__module__ == "torch.nn.modules.padding":
         return True
-    is_bare = not [*module.parameters(), *module.children()]
-    return is_bare and not kind.__module__.startswith("torch.nn") and _reads_pad(module)
+    return _is_bare(module) and not kind.__module__.startswith("torch.nn") and _reads_pad(module)
 
 
 def _reads_pad(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
-from stdcf.layers.dense import other_forward, padded_by_parent, tensors_of
+from stdcf.layers.dense import other_forward, padded_elsewhere, tensors_of
 from stdcf.layers.padding import Triple, extent, pad_sides, padding_for_extent, triple
 
 
@@ -16,9 +16,11 @@ def set_dilation(
 
     The numbers are absolute, not factors. A module with its own ``set_dilation(temporal, spatial)``
     is asked and not entered; of the rest, each nn.Conv3d with kT > 1 and kH·kW > 1 is changed, but
-    for those that something else pads: subclasses with a forward or a padding of their own (causal
-    convolutions), convolutions with hooks, after a padding layer, or in a module whose forward
-    pads. Their outputs would see other frames than before.
+    for those that something else pads or cuts: subclasses with a forward or a padding of their own
+    (causal convolutions), convolutions with hooks, after a padding layer, in a module whose forward
+    pads, or without the padding that keeps the number of frames and in a module whose forward puts
+    tensors together or slices them. Their outputs would see other frames than before. The latter
+    holds for convolution layers with a ``set_dilation`` of their own, too.
 
     Args:
         skip: names of modules, as in ``named_modules``, that stay, with all that is inside them. A
@@ -47,7 +49,7 @@ def set_dilation(
         raise ValueError(f"skip names no module of the model: {', '.join(sorted(unknown))}")
 
     padded: dict[str, str] = {}
-    setters = list(_setters(model, "", skipped, padded, None))
+    setters = list(_setters(model, "", skipped, padded, []))
     for name, layer, setter in setters:
         # Tried on a copy that shares the tensors, so that a failure leaves the model as it was.
         shared = tensors_of(layer)
@@ -81,19 +83,21 @@ def _setters(
     name: str,
     skipped: set[str],
     padded: dict[str, str],
-    parent: nn.Module | None,
+    parents: list[nn.Module],
 ) -> Iterable[tuple[str, nn.Module, Setter]]:
     if name and name in skipped:
         return
     if callable(getattr(module, "set_dilation", None)):
-        yield name, module, _ask
+        reason = padded_elsewhere(parents, module) if _is_convolution(module) else None
+        if reason is None:
+            yield name, module, _ask
+        else:
+            padded[name] = reason
     elif isinstance(module, nn.Conv3d):
         k_t, k_h, k_w = module.kernel_size
         if k_t == 1 or k_h * k_w == 1:
             return
-        reason = other_forward(module)
-        if reason is None and parent is not None:
-            reason = padded_by_parent(parent, module)
+        reason = other_forward(module) or padded_elsewhere(parents, module)
         if reason is None:
             yield name, module, _set_conv3d
         else:
@@ -101,7 +105,12 @@ def _setters(
     else:
         for child_name, child in module.named_children():
             path = f"{name}.{child_name}" if name else child_name
-            yield from _setters(child, path, skipped, padded, module)
+            yield from _setters(child, path, skipped, padded, [*parents, module])
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    """Whether a module with its own set_dilation goes by nn.Conv3d's arguments."""
+    return all(isinstance(getattr(module, n, None), tuple) for n in ("kernel_size", "padding"))
 
 
 def _ask(layer: nn.Module, temporal: int, spatial: int) -> None:

@@ -29,6 +29,8 @@ def attention_kernel(
     heads, sizes = query.shape[1], {t.shape[-1] for t in tensors}
     if key.shape[1] != value.shape[1] or heads % key.shape[1]:
         return "math"
+    if len({t.shape[0] for t in tensors}) > 1 or key.shape[2] != value.shape[2]:
+        return "math"
     low = query.dtype in _LOW
     square = not causal or query.shape[2] == key.shape[2]
     dense = all(t.stride(-1) == 1 for t in tensors)

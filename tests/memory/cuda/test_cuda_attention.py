@@ -95,6 +95,9 @@ def qkv(size=64, dtype=torch.bfloat16, length=8):
         (qkv(18, torch.float32), None, False, "math"),
         (qkv(dtype=torch.float64), None, False, "math"),
         ([t[0] for t in qkv()], None, False, "math"),
+        # One head for all is taken, one batch for all is not.
+        ([qkv()[0], *(t[:, :1] for t in qkv()[1:])], None, False, "flash"),
+        ([qkv()[0], *(t[:1] for t in qkv()[1:])], None, False, "math"),
     ],
 )
 def test_the_choice_is_torchs(tensors, mask, causal, kernel):
