@@ -1,7 +1,7 @@
 """The peak memory of a training step, without a GPU and without the memory."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
     FakeTensorMode,
 )
 from torch.utils._python_dispatch import _disable_current_modes as disable_current_modes
@@ -20,10 +18,12 @@ from stdcf.layers.plans import modelled_device
 from stdcf.memory.buckets import GradientBuckets
 from stdcf.memory.building import build_fake, fake_tensor, quiet
 from stdcf.memory.cuda.allocator_settings import AllocatorSettings
+from stdcf.memory.cuda.autocast_contexts import asked_autocasts
 from stdcf.memory.cuda.cuda_libraries import CudaLibraries
 from stdcf.memory.cuda.cuda_operators import cuda_operators
 from stdcf.memory.cuda.cudnn_fallback import Versions
 from stdcf.memory.cuda.smallest_cap import Requests, smallest_cap
+from stdcf.memory.reading import reading_refused
 from stdcf.memory.report import MemoryReport
 from stdcf.memory.savers import Saver, parse_savers
 from stdcf.memory.savers.batch import Batch, Inputs
@@ -37,11 +37,6 @@ from stdcf.memory.tracking.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from stdcf.stages.stage import Stage
-
-_READS = (
-    "the model reads a tensor's values in its forward pass ({}), so its step cannot be predicted; "
-    "stdcf.memory.measure_peak runs it"
-)
 
 
 def predict_peak(
@@ -161,7 +156,8 @@ class Predictor:
         self._settings = AllocatorSettings.parse(alloc_conf)
         self._device, self._on_cuda = device, device_type(device) == "cuda"
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self.model = build_fake(model_fn, self._mode)
+        with asked_autocasts():
+            self.model = build_fake(model_fn, self._mode)
 
     def peak(
         self,
@@ -322,19 +318,6 @@ class _FakeScaler:
 
     def update(self) -> None:
         pass
-
-
-@contextmanager
-def reading_refused() -> Iterator[None]:
-    """Fake tensors have no values; what reads them ends in one sentence."""
-    try:
-        yield
-    except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise UserError(_READS.format(error.func)) from error
-    except RuntimeError as error:
-        if ".numpy() is not supported for tensor subclasses" not in str(error):
-            raise
-        raise UserError(_READS.format("numpy()")) from error
 
 
 def _second_step(step: TrainingStep, tracker: LifeTracker, on_cuda: bool) -> None:

@@ -146,6 +146,20 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(build, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"loss": lambda x, y: x.sum() if x.sum() > 0 else x.mean()}, "test_building.py, line"),
+        ({"optimizer": torch.optim.ASGD}, "torch/optim/.*, line"),
+    ],
+    ids=["loss", "optimizer"],
+)
+def test_where_values_are_read_is_said(options, place):
+    """Not only in the model's forward pass."""
+    with pytest.raises(UserError, match=rf"reads a tensor's values \(aten\..* at {place}"):
+        predict_peak(plain, SHAPE, **options)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize(
     "build",

@@ -1,17 +1,11 @@
-"""CUDA's autocast for tensors that are on no GPU: its lists, and its contexts in forward."""
+"""CUDA's autocast for tensors that are on no GPU: its lists of operators."""
 
-import inspect
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-
-_Autocast = torch.amp.autocast_mode.autocast
 
 # By torch's documentation of autocast ("CUDA Ops that can autocast to …"), as its dispatcher names
 # them; a test holds them to what the dispatcher has for CUDA.
@@ -218,71 +212,3 @@ def _cast(tree: Any, dtype: torch.dtype) -> Any:
         return x.to(dtype) if floating else x
 
     return tree_map(cast, tree)
-
-
-@contextmanager
-def cuda_contexts() -> Iterator[None]:
-    """Within, torch.autocast("cuda") works on CPU tensors, and "cpu" does nothing in forward."""
-    init, enter, leave = _Autocast.__init__, _Autocast.__enter__, _Autocast.__exit__
-
-    def initialise(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
-        asked = inspect.signature(init).bind(self, device_type, *args, **kwargs)
-        asked.apply_defaults()
-        if device_type == "cuda":
-            enabled, asked.arguments["enabled"] = asked.arguments["enabled"], False
-            init(*asked.args, **asked.kwargs)
-            self._enabled = self._asked = enabled
-        else:
-            init(*asked.args, **asked.kwargs)
-
-    def start(self: Any) -> Any:
-        before = _states()
-        self.__dict__.setdefault("_before", []).append(before)
-        if self.device == "cuda" and "_asked" not in vars(self):
-            self._enabled = self._asked = _enabled_by_source(sys._getframe(1))
-        result = enter(self)
-        # In backward it is a saver that enters again what was in force: by the tensors, "cpu".
-        in_backward = torch._C._current_graph_task_id() != -1
-        if self.device == "cuda" or (self.device == "cpu" and in_backward):
-            _set(dict.fromkeys(before, (self._enabled, self.fast_dtype)))
-        elif self.device == "cpu":
-            _set(before)
-        return result
-
-    def end(self: Any, *error: Any) -> Any:
-        result = leave(self, *error)
-        _set(self._before.pop())
-        return result
-
-    patched: Any = _Autocast
-    patched.__init__, patched.__enter__, patched.__exit__ = initialise, start, end
-    try:
-        yield
-    finally:
-        patched.__init__, patched.__enter__, patched.__exit__ = init, enter, leave
-
-
-def _states() -> dict[str, tuple[bool, torch.dtype]]:
-    """Whether autocast is on, and its type: of the tensors' device and of the modelled one."""
-    return {
-        kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-        for kind in ("cpu", "cuda")
-    }
-
-
-def _set(states: dict[str, tuple[bool, torch.dtype]]) -> None:
-    for kind, (enabled, dtype) in states.items():
-        torch.set_autocast_enabled(kind, enabled)
-        torch.set_autocast_dtype(kind, dtype)
-
-
-def _enabled_by_source(frame: Any) -> bool:
-    """Of a decorator that was made before, which torch has switched off for want of a GPU."""
-    if torch.cuda.is_available():
-        return bool(frame.f_locals.get("self", frame.f_locals.get("autocast_instance"))._enabled)
-    try:
-        source = inspect.getsource(frame.f_locals["func"])
-    except (KeyError, OSError, TypeError):
-        return True
-    head = source.split("def ", 1)[0]
-    return re.search(r"autocast\([^#\n]*(enabled\s*=\s*|^\(\s*)False", head) is None

@@ -7,8 +7,9 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from stdcf.memory.cuda.autocast_contexts import cuda_contexts
 from stdcf.memory.cuda.cuda_attention import attention
-from stdcf.memory.cuda.cuda_autocast import cuda_contexts, register
+from stdcf.memory.cuda.cuda_autocast import register
 
 _modelled: ContextVar[bool] = ContextVar("modelled", default=False)
 
