@@ -177,7 +177,9 @@ class Predictor:
         words = parse_savers(savers)
         _refuse_compiled(words)
         if workspaces and self._on_cuda and not torch.cuda.is_available():
-            raise UserError(f"workspaces are learnt on the device; {self._device} is not there")
+            raise UserError(
+                f"workspaces are learnt on {self._device}, which is not there: leave them out"
+            )
         step_options = StepOptions(**options, savers=words)
         log = Workspaces() if workspaces else None
         libraries = CudaLibraries(self._falls_back) if self._on_cuda else None

@@ -152,7 +152,9 @@ class StepOptions:
                 raise UserError(no_scaler(saver))
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
-            raise UserError("the model has no parameters to train")
+            raise UserError(
+                "the model has no parameters to train: set requires_grad of some, or freeze less"
+            )
         optimizer = make(trained)
         for group in optimizer.param_groups:
             # Where neither is asked for, torch goes by the device.
@@ -297,7 +299,10 @@ class TrainingStep:
         if output.ndim == 2:
             batch, given = output.shape
             if self.num_classes not in (None, given):
-                raise UserError(f"num_classes is {self.num_classes}, but the model gives {given}")
+                raise UserError(
+                    f"num_classes is {self.num_classes}, but the model gives {given}: give "
+                    "the same number to both"
+                )
             return torch.randint(given, (batch,), device=output.device)
         if output.shape[1:] == self.clip_BCTHW.shape[1:]:
             return self.clip_BCTHW[: len(output)]

@@ -66,7 +66,7 @@ class Batch:
             )
         batch = cls(tuple(pair[0]), dict(pair[1]), size or 0, given)
         if next(tensors(batch.pair), None) is None:
-            raise UserError("the batch that the model gets holds no tensor")
+            raise UserError("the batch that the model gets holds no tensor: let inputs= give one")
         if size is None:
             size = batch_size(batch.args)
             size = batch_size(batch.kwargs) if size is None else size

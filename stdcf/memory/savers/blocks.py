@@ -24,7 +24,8 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
     if not found:
         raise UserError(
             f"checkpoint finds no blocks in {type(model).__name__}: it takes the members of "
-            "nn.Sequential and nn.ModuleList that are made of several layers"
+            "nn.Sequential and nn.ModuleList that are made of several layers; leave it out, or "
+            "name modules in a plan"
         )
     scripted = [name for name, block in found.items() if isinstance(block, ScriptModule)]
     if scripted:

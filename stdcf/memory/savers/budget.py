@@ -73,7 +73,7 @@ def _compile(backend: Backend, draws_right: bool, graph: GraphModule, inputs: li
     drawn = [] if draws_right else draws(graph, inputs)
     if drawn:
         raise UserError(
-            f"budget: the model draws random numbers ({drawn[0]}), and torch "
+            f"budget: the model draws random numbers, or may ({drawn[0]}), and torch "
             f"{torch.__version__} draws others in its backward pass; checkpoint saves as much "
             "and draws the same"
         )
@@ -86,6 +86,6 @@ def _config() -> Any:
     if not hasattr(config, "activation_memory_budget"):
         raise UserError(
             f"saver budget needs torch's activation_memory_budget, which torch {torch.__version__} "
-            "does not have; checkpoint does much the same"
+            "does not have: take checkpoint, which does much the same"
         )
     return config

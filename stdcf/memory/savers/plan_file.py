@@ -58,7 +58,9 @@ def _load(path: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"plan {path} cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"plan {path} cannot be read: {error.strerror}; give another file"
+        ) from None
     except ValueError as error:
         raise UserError(f"plan {path} is not JSON: {error}") from None
     blocks = content.get("blocks") if isinstance(content, dict) else None

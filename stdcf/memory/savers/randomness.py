@@ -51,7 +51,11 @@ def draws(graph: fx.GraphModule, inputs: list[Any]) -> list[str]:
     """
     mode = detect_fake_mode(inputs) or torch._subclasses.FakeTensorMode()
     with mode, _Draws() as seen:
-        graph(*[mode.from_tensor(x) if _is_real(x) else x for x in inputs])
+        try:
+            graph(*[mode.from_tensor(x) if _is_real(x) else x for x in inputs])
+        except NotImplementedError:
+            # Branches and loops (torch.cond) into which nobody can look may draw.
+            seen.names.append("in a branch or loop of torch's")
     return seen.names
 
 

@@ -157,3 +157,16 @@ def test_operators_of_others_may_draw():
 def test_the_probe_tells_right_from_wrong():
     """Without a compiler the masks are right; where they are drawn twice, they are not."""
     assert drawn_again_right("eager", "cpu", 0.5)
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+
+def test_a_branch_into_which_nobody_can_look_is_refused():
+    if drawn_again_right("aot_eager_decomp_partition", "cpu", 0.2):
+        return
+    found, error = attempt(net(Branches()), 0.2)
+    assert found is None
+    assert "or may (in a branch or loop of torch's)" in str(error)
