@@ -34,6 +34,7 @@ import suites.engine.train
 import suites.experiments.kth_table2.suite
 import suites.experiments.shared.kth
 import suites.run
+from stdcf.data.clips.shared_memory import RUNS_AT_A_TIME
 from suites.cli import run
 from suites.engine import runner, worker
 from suites.engine.store.folder import RunFolder
@@ -99,10 +100,11 @@ def fork(main: Callable[[], Any], out: Path, env: dict[str, str]) -> int:
         os._exit(status if isinstance(status, int) else int(status is not None))
 
 
-def start_worker(job: runner.Job, device: str, data_root: str | None) -> Forked:
-    """Instead of `runner._start`."""
+def start_worker(job: runner.Job, device: str, data_root: str | None, runs: int) -> Forked:
+    """Instead of `runner._start`; of so many runs at a time."""
     arguments = [str(job.folder.path), "--device", device, "--die-with", str(os.getpid())]
     arguments += [] if data_root is None else ["--data-root", data_root]
+    environment = {"THP_MEM_ALLOC_ENABLE": "0", RUNS_AT_A_TIME: str(runs)}
 
     def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,7 +121,7 @@ def start_worker(job: runner.Job, device: str, data_root: str | None) -> Forked:
         return worker.main()
 
     job.log_start = job.folder.log_file.stat().st_size if job.folder.log_file.exists() else 0
-    return Forked(fork(main, job.folder.log_file, {"THP_MEM_ALLOC_ENABLE": "0"}))
+    return Forked(fork(main, job.folder.log_file, environment))
 
 
 def dataset_options(_: Any) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def test_the_suites_tables_are_the_reports(call: Any, store: Path, small_suite_h
     small_suite_here.results = store
     shown = call(run, *small_suite_here.arguments())[1]
     reported = call(report, "kth_table2", "--results", store)[1]
-    assert shown.endswith(reported)
+    assert shown.count(reported) == 1
 
 
 def test_rows_of_other_clips_are_a_table_of_their_own(
