@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stdcf.layers import plan_book
 from stdcf.layers.composed import Parameters
+from stdcf.layers.geometry import output_size
 from stdcf.layers.layout import is_channels_last
 from stdcf.layers.padding import Triple
 from stdcf.layers.plain import PLANS, Options
@@ -69,17 +70,9 @@ class Situation:
     @property
     def positions(self) -> int:
         """Output positions of all clips."""
-        count = self.input_shape[0]
-        for n, k, s, p, d in zip(
-            self.input_shape[2:],
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        ):
-            count *= max((n + 2 * p - d * (k - 1) - 1) // s + 1, 0)
-        return count
+        axes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        sizes = output_size(self.input_shape[2:], *axes)
+        return self.input_shape[0] * math.prod(max(size, 0) for size in sizes)
 
     @property
     def on_gpu(self) -> bool:

@@ -8,6 +8,19 @@ from typing import Any, Self
 from torch import Tensor
 
 
+def output_size(
+    input_size: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[int, int, int]:
+    """T', H', W' of a convolution; below 1 where the filter does not fit."""
+    axes = zip(input_size, kernel_size, stride, padding, dilation, strict=True)
+    t, h, w = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+    return t, h, w
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The sizes of one convolution with zero padding; triples are time, height, width.
@@ -47,16 +60,8 @@ class Geometry:
     @cached_property
     def output_size(self) -> tuple[int, int, int]:
         """T', H', W'."""
-        axes = zip(
-            self.input_shape[2:],
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        )
-        t, h, w = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
-        return t, h, w
+        axes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return output_size(self.input_shape[2:], *axes)
 
     @property
     def output_shape(self) -> tuple[int, ...]:

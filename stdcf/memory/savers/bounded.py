@@ -1,6 +1,6 @@
 """Which operators' saved tensors may be off by a little, and the gradient by no more than that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,6 +42,27 @@ def _anything(tensor: Tensor) -> bool:
     return True
 
 
+def layers_of_parts(model: nn.Module) -> list[nn.Module]:
+    """The layers with ``parts()``, which are convolutions of their own."""
+    return [m for m in model.modules() if callable(getattr(m, "parts", None))]
+
+
+@contextmanager
+def hooked(
+    layers: Iterable[nn.Module], before: Callable[..., None], after: Callable[..., None]
+) -> Iterator[None]:
+    """Within, `before` is called ahead of each layer's forward and `after` behind it, always."""
+    handles = []
+    for layer in layers:
+        handles.append(layer.register_forward_pre_hook(before))
+        handles.append(layer.register_forward_hook(after, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class BoundedOperators(TorchFunctionMode):
     """Knows at each moment whether what is saved just now may be off by a little.
 
@@ -52,7 +73,7 @@ class BoundedOperators(TorchFunctionMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._takes: _Rule = _nothing
-        self._layers = [m for m in model.modules() if callable(getattr(m, "parts", None))]
+        self._layers = layers_of_parts(model)
 
     def takes(self, tensor: Tensor) -> bool:
         """Whether a tensor that is saved now may be off by a little."""
@@ -61,18 +82,9 @@ class BoundedOperators(TorchFunctionMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Around forward."""
-        handles = []
-        for layer in self._layers:
-            handles.append(layer.register_forward_pre_hook(lambda *_: self._set(_anything)))
-            handles.append(
-                layer.register_forward_hook(lambda *_: self._set(_nothing), always_call=True)
-            )
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        before, after = (lambda *_: self._set(_anything)), (lambda *_: self._set(_nothing))
+        with hooked(self._layers, before, after), self:
+            yield
 
     def _set(self, rule: _Rule) -> None:
         self._takes = rule

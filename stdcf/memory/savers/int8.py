@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from stdcf.layers.layout import is_dense
 from stdcf.memory.savers.bounded import BoundedOperators
 from stdcf.memory.savers.packing import Packing
 from stdcf.memory.savers.saver import Saver
@@ -76,7 +77,7 @@ def quantise(tensor: Tensor) -> _Quantised | None:
     """A tensor in 8 bits; None unless it is dense, floating-point, all finite and of some size."""
     n = tensor.numel()
     block = next((size for size in BLOCKS if n % size == 0), None)
-    if block is None or n < MIN_VALUES or not tensor.is_floating_point() or not _is_dense(tensor):
+    if block is None or n < MIN_VALUES or not tensor.is_floating_point() or not is_dense(tensor):
         return None
     exact = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     flat_NK = _in_blocks(tensor, block)
@@ -94,16 +95,6 @@ def quantise(tensor: Tensor) -> _Quantised | None:
         steps_NK = above_NK.div_(scale_N1[part]).round_()
         levels_NK[part] = torch.maximum(steps_NK, is_above_NK)
     return _Quantised(levels_NK, low_N1, scale_N1, (tensor.shape, tensor.stride(), tensor.dtype))
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether its values fill a stretch of memory, in any order of the axes."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def _in_blocks(tensor: Tensor, block: int) -> Tensor:

@@ -53,8 +53,7 @@ def draws(graph: fx.GraphModule, inputs: list[Any]) -> list[str]:
     with mode, _Draws() as seen:
         try:
             graph(*[mode.from_tensor(x) if _is_real(x) else x for x in inputs])
-        except NotImplementedError:
-            # Branches and loops (torch.cond) into which nobody can look may draw.
+        except NotImplementedError:  # branches and loops (torch.cond) may draw, unseen
             seen.names.append("in a branch or loop of torch's")
     return seen.names
 

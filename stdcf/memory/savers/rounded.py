@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stdcf.errors import UserError
+from stdcf.layers.layout import is_dense
 
 # Values that share a scale, and the fewest that are worth it (Dettmers et al. 2022).
 BLOCK, MIN_VALUES = 256, 4096
@@ -57,7 +58,7 @@ def can_round(value: Any) -> bool:
         and value.is_floating_point()
         and value.numel() >= MIN_VALUES
         and value.numel() % BLOCK == 0
-        and _is_dense(value)
+        and is_dense(value)
     )
 
 
@@ -110,12 +111,3 @@ def _parts(n: int) -> Iterator[tuple[slice, slice]]:
     size = max(_PART, -(-n // 16 // BLOCK) * BLOCK)
     for start in range(0, n, size):
         yield slice(start, start + size), slice(start // BLOCK, (start + size) // BLOCK)
-
-
-def _is_dense(value: Tensor) -> bool:
-    expected = 1
-    for stride, size in sorted(zip(value.stride(), value.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes as disable_current_modes
 
 from stdcf.errors import UserError
+from stdcf.memory.savers.bounded import hooked, layers_of_parts
 from stdcf.memory.savers.packing import Packing
 from stdcf.memory.savers.saver import Saver
 from stdcf.memory.tracking.lives import storages
@@ -138,18 +139,9 @@ class Frames(TorchFunctionMode):
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
-        """Around forward. Layers with ``parts()`` are convolutions."""
-        handles = []
-        for layer in model.modules():
-            if callable(getattr(layer, "parts", None)):
-                handles.append(layer.register_forward_pre_hook(self._before))
-                handles.append(layer.register_forward_hook(self._after, always_call=True))
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        """Around forward."""
+        with hooked(layers_of_parts(model), self._before, self._after), self:
+            yield
 
     def _before(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
         self._takes = partial(_is_like, args[0])
