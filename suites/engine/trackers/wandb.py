@@ -10,14 +10,16 @@ def send(run: TrackedRun, folder: Path) -> None:
     """Writes one wandb run, in the project $WANDB_PROJECT or "stdcf", grouped by setting."""
     import wandb
 
+    settings = wandb.Settings(silent=True)
+    if "WANDB_MODE" not in os.environ:
+        settings.mode = "offline"
     with wandb.init(
         project=os.environ.get("WANDB_PROJECT", "stdcf"),
-        mode=os.environ.get("WANDB_MODE", "offline"),
         name=run.name,
         group=f"{run.suite}/{run.setting}",
         config=dict(run.config),
         dir=str(folder),
-        settings=wandb.Settings(silent=True),
+        settings=settings,
     ) as writer:
         for epoch, values in run.points:
             writer.log(dict(values), step=epoch)
