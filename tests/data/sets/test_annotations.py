@@ -10,6 +10,7 @@ import pytest
 from stdcf.data.sets import kinetics, something
 from stdcf.data.sets.listing import Listing
 from stdcf.errors import UserError
+from tests.speed import slowness
 
 ABC = "run,abc,0,10,train"
 HEADER = "label,youtube_id,time_start,time_end,split"
@@ -133,5 +134,5 @@ def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
     for kind, tree in (("kinetics", root), ("v1", v1_tree(tmp_path / "v1", pairs, "x;b\n"))):
         started = time.process_time()
         listing = FIND[kind](tree)
-        assert time.process_time() - started <= 5
+        assert time.process_time() - started <= 5 * slowness()
         assert len(listing.missing) >= 10**6 - 2

@@ -16,6 +16,7 @@ from stdcf.data.tools.verify import verify
 from stdcf.data.video.encode import Codec, write_video
 from stdcf.errors import UserError
 from suites.engine.catalog import load_dataset
+from tests.speed import slowness
 
 SMALL = {"size": (12, 16), "clip_frames": 8}
 STREAMED = {"crop": 16, "short_side": [20, 24], "test_crop": 16, "test_short_side": 20}
@@ -191,7 +192,7 @@ def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
     )
     started = time.process_time()
     found = find(tmp_path)
-    assert time.process_time() - started <= 5
+    assert time.process_time() - started <= 5 * slowness()
     assert found.listed == {"train": 10**6 - 1, "test": 1}
 
 

@@ -43,14 +43,14 @@ class Wide(nn.Module):
         return self.head(self.wide(x).mean((2, 3, 4)))
 
 
-def trained(savers, optimizer="adam", steps=3, clip_norm=None):
+def trained(savers, optimizer="adam", steps=3, clip_norm=None, dtype=torch.float32):
     torch.manual_seed(0)
-    model = Wide()
+    model = Wide().to(dtype)
     made = OPTIMIZERS[optimizer]([{"params": model.stem.parameters(), "lr": 1e-3}])
     made.add_param_group({"params": [p for n, p in model.named_parameters() if "stem" not in n]})
     schedule = torch.optim.lr_scheduler.StepLR(made, 1, gamma=0.5)
     for _ in range(steps):
-        clip, label = torch.rand(SHAPE), torch.randint(3, SHAPE[:1])
+        clip, label = torch.rand(SHAPE, dtype=dtype), torch.randint(3, SHAPE[:1])
         learn(model, clip, label, F.cross_entropy, parse_savers(savers), optimizer=made)
         if clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
@@ -86,10 +86,13 @@ def test_parameters_are_the_plain_steps_bit_for_bit(savers, optimizer):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_fused_is_the_plain_step_up_to_rounding(optimizer):
-    (plain, _), (fused, made) = trained("", optimizer), trained("fused", optimizer)
+    """In float64: Adam divides by the gradient's size, so that where a gradient is next to nothing
+    float32's rounding decides over parts of a step, by the processor's instructions."""
+    plain, _ = trained("", optimizer, dtype=torch.float64)
+    fused, made = trained("fused", optimizer, dtype=torch.float64)
     assert all(group["fused"] and not group["foreach"] for group in made.param_groups)
     for mine, theirs in zip(plain.parameters(), fused.parameters(), strict=True):
-        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(mine, theirs, rtol=1e-9, atol=1e-10)
 
 
 def test_the_state_lies_on_the_host_with_clipping_and_micro_batches_as_without():
