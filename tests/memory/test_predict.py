@@ -12,7 +12,6 @@ from stdcf.layers import STDCFConv3d
 from stdcf.memory import predict_peak, predict_stages
 from stdcf.models import create_model
 from stdcf.stages.stage import itsl
-from tests.speed import slowness
 
 LAYERS = {"regular": nn.Conv3d, "rank1": Rank1Conv3d, "stdcf": STDCFConv3d}
 CLIP = (16, 1, 16, 60, 80)
@@ -72,7 +71,7 @@ def test_a_prediction_takes_under_a_second_and_no_randomness():
     state = torch.get_rng_state()
     start = time.process_time()  # a busy machine is not a slow prediction
     predict_peak(kth("stdcf"), CLIP)
-    assert time.process_time() - start < slowness()
+    assert time.process_time() - start < 1
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -12,7 +12,6 @@ from stdcf.data.tools.verify import verify
 from stdcf.data.video.frame_folder import find_numbering
 from stdcf.errors import UserError
 from tests.data.sets.test_video_list import STREAMED, frames, shades
-from tests.speed import slowness
 
 HEAD = "original_vido_id video_id frame_id path labels\n"
 
@@ -95,7 +94,7 @@ def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(HEAD + "".join(lines))
     started = time.process_time()
     found = read_list(tmp_path / "l.csv")
-    assert time.process_time() - started <= 5 * slowness()
+    assert time.process_time() - started <= 5
     assert found.frames == [(0, 100)] * 10**4
 
 

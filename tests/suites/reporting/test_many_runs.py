@@ -1,7 +1,7 @@
 """Ten thousand runs: how long the index, tables, figures and the page take, and how large it is.
 
-Seconds are of processor time, a core at a time, so that a busy machine changes them little, and
-of tests.speed's core, so that a slow one does neither.
+Seconds are of processor time, a core at a time, so that a busy machine changes them little; where a
+slow core alone would miss a bar, they are those of tests.speed's core.
 """
 
 import json
@@ -58,7 +58,7 @@ def test_the_index_from_nothing_then_a_little_more(results: Path) -> None:
     words = ("suites.results", "list", "--results", results, "--limit", 1)
     seconds, _ = command(*words)
     assert (results / INDEX_NAME).stat().st_size < 10e6
-    assert seconds <= 20 * slowness()
+    assert seconds <= 20
     row = next(results.glob("*/*/*/result.json"))
     row.write_text(json.dumps(json.loads(row.read_text()) | {"accuracy": 0.5}))
     seconds, out = command(*words)
@@ -75,8 +75,8 @@ def test_a_suites_table(results: Path) -> None:
 
 def test_help_and_the_shipped_table() -> None:
     for name in ("report", "plot", "results"):
-        assert command(f"suites.{name}", "--help")[0] <= slowness()
-    assert command("suites.report", "kth_table2")[0] <= 3 * slowness()
+        assert command(f"suites.{name}", "--help")[0] <= 1
+    assert command("suites.report", "kth_table2")[0] <= 3
 
 
 def test_all_figures(results: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_page_is_built(results: Path, page: Path) -> None:
     # Its figures are those of test_all_figures.
     words = ("suites.report", "--html", page, "--results", results, "--no-figures")
     seconds, _ = command(*words, cores=2)
-    assert seconds <= 10 * slowness()
+    assert seconds <= 10
     assert page.stat().st_size <= 15 * 2**20
 
 
@@ -132,6 +132,6 @@ def test_the_page_filters_within_a_second(chromium: Any, results: Path, page: Pa
             "return [performance.now() - start, rows]",
             words,
         )
-        assert milliseconds <= 1000 * slowness()
+        assert milliseconds <= 1000
         assert (rows > 0) == left
     assert chromium.console() == []
