@@ -1,4 +1,4 @@
-"""Paired tests between rows that share seeds and differ in one thing: their layer or their mode."""
+"""Paired tests between rows that share folds or seeds and differ in their layer or their mode."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -18,11 +18,13 @@ Units = Mapping[str | int, float]
 
 
 def comparison_table(rows: Sequence[Row], described: str = "") -> Table | None:
-    """Differences in accuracy of one setting; None where no two rows share two seeds.
+    """Differences in accuracy of one setting; None where no two rows share two folds or seeds.
 
-    The p values are Student's for paired seeds, then Holm's over all tests of the table. Failed
-    runs take part in none; what could not be tested for want of seeds is counted in a note.
+    The p values are Student's, paired by fold where there are folds, else by seed, then Holm's over
+    all tests of the table. Failed runs take part in none; a note counts what could not be tested
+    for want of pairs.
     """
+    unit = "fold" if any(row.get("fold") for row in rows) else "seed"
     groups = _accuracies(rows)
     pairs = list(_pairs(list(groups)))
     body: list[list[str]] = []
@@ -42,14 +44,14 @@ def comparison_table(rows: Sequence[Row], described: str = "") -> Table | None:
     for line, p in zip(body, corrected, strict=True):
         line += [p_text(p), "unknown" if p is None else "yes" if p < _NOISE else "no"]
     notes = [
-        "Student's t for paired seeds, two-sided; Holm: corrected for the number of tests here, "
+        f"Student's t, paired by {unit}, two-sided; Holm: corrected for the number of tests here, "
         f"{len(found)}; beyond noise: Holm's p below {_NOISE:g}",
     ]
     if any(test.p is None for test in found):
-        notes.append("unknown: every seed has the same difference, so there is no noise to compare")
+        notes.append(f"unknown: every {unit} has the same difference: no noise to compare with")
     untested = len(pairs) - len(found)
     if untested:
-        notes.append(f"not tested, with fewer than two seeds in common: {untested} more pairs")
+        notes.append(f"not tested, with fewer than two {unit}s in common: {untested} more pairs")
     columns = ["Row", "against", "Difference, points", "n", "p", "p (Holm)", "Beyond noise"]
     title = "Clip accuracy: paired differences" + (f" ({described})" if described else "")
     return Table(title, columns, body, notes)
@@ -96,7 +98,7 @@ def _name(group: Group) -> str:
 
 
 def setting_tables(suite: Suite, setting: str, rows: Sequence[Row]) -> list[Table]:
-    """The suite's tables and, where rows share seeds, their paired differences."""
+    """The suite's tables and, where rows share folds or seeds, their paired differences."""
     tables = suite.tables(rows)
     synthetic = " — SYNTHETIC clips" if any(row.get("synthetic") for row in rows) else ""
     comparisons = comparison_table(rows, setting + synthetic)

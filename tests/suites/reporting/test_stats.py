@@ -159,6 +159,17 @@ def test_rows_that_differ_in_one_thing_are_compared_and_corrected_together() -> 
     assert any("fewer than two seeds in common: 1 more" in note for note in table.notes)
 
 
+def test_rows_of_folds_are_paired_by_fold_and_say_so() -> None:
+    groups = {("stdcf", "full"): {0: 0.6, 1: 0.7}, ("stdcf", "itsl"): {0: 0.7, 1: 0.9}}
+    folds = [{**row, "seed": 0, "fold": "ab"[row["seed"]]} for row in rows(groups)]
+    by_seed, by_fold = comparison_table(rows(groups)), comparison_table(folds)
+    assert by_seed is not None
+    assert by_fold is not None
+    assert by_fold.rows == by_seed.rows
+    assert by_seed.notes[0].startswith("Student's t, paired by seed,")
+    assert by_fold.notes[0].startswith("Student's t, paired by fold,")
+
+
 def test_no_two_rows_with_two_shared_seeds_are_no_table() -> None:
     assert comparison_table([]) is None
     assert (
