@@ -25,8 +25,12 @@ settings.register_profile("thorough", settings.get_profile("stdcf"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stdcf"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked long are run where they are asked for alone."""
+    """Tests of real videos are marked so; those marked long are run where they are asked for."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
     if "long" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("long")]

@@ -39,6 +39,7 @@ def fuzz(file: Path, count: int) -> Counter[str]:
     return Counter(line["outcome"] for line in said)
 
 
+@pytest.mark.real_data
 @pytest.mark.slow
 def test_no_mutation_hangs_crashes_or_takes_more_than_its_share(
     tmp_path: Path, make_video: Callable[..., object]
