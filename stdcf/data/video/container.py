@@ -43,7 +43,11 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, Any]]":
     if shortfall and not _is_riff(path):
         raise BrokenVideo(path, shortfall)
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        # From 19 on, PyAV never fails at a title that is not UTF-8, and has no such argument.
+        asked: dict[str, Any] = (
+            {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+        )
+        with av.open(str(path), **asked) as container:
             stream: Any = film_of(path, container)
             if stream.codec_context is None:
                 raise BrokenVideo(path, "nothing here decodes its codec")

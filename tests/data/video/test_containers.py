@@ -125,6 +125,23 @@ def test_bytes_after_the_end_change_nothing(tmp_path: Path, name: str, tail: byt
     assert count_frames(file) == 6
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
+def test_a_title_that_is_not_utf8_is_no_matter(tmp_path: Path, name: str) -> None:
+    """As cameras and old taggers write it; whatever PyAV makes of such bytes."""
+    file = tmp_path / name
+    with av.open(str(file), "w") as out:
+        out.metadata["title"] = "Title0"
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for picture in corners():
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    stored = file.read_bytes()
+    assert b"Title0" in stored
+    file.write_bytes(stored.replace(b"Title0", b"Tit\xe9\xff0"))
+    assert decode_video(file, (HEIGHT, WIDTH)).shape[0] == count_frames(file) == len(corners())
+
+
 def test_a_cover_and_a_thumbnail_are_no_film(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
         streams = []
