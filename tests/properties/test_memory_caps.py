@@ -49,7 +49,7 @@ def predictor(network, layer):
     return Predictor(lambda: build(network, layer), "cpu")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2, deadline=None)
 @given(
     network=st.sampled_from(("kth_cnn", "residual")),
     layer=st.sampled_from(tuple(LAYERS)),
