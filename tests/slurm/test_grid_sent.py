@@ -1,4 +1,4 @@
-"""The start of a grid of a hundred runs, whose end is in test_whole_grid."""
+"""The start of a grid of several arrays, whose end is in test_whole_grid."""
 
 import re
 from typing import Any
@@ -8,14 +8,16 @@ import pytest
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
-def test_a_hundred_runs_are_sent_as_arrays(large_grid: Any) -> None:
-    # Chunks of 64, as the test's profile says.
-    assert re.search(r"job \d+: 64 runs, each 1 CPU, 2 GiB, 20 min", large_grid.sent)
-    assert re.search(r"job \d+: 36 runs, each 1 CPU, 2 GiB, 20 min", large_grid.sent)
-    assert "0 of 100 runs done, 0 in the queue before, 100 sent now" in large_grid.sent
+def test_a_grid_is_sent_as_arrays(large_grid: Any) -> None:
+    runs, chunk = large_grid.seeds, large_grid.chunk
+    # In chunks of the size that the test's profile says.
+    for size in (chunk, runs - chunk):
+        assert re.search(rf"job \d+: {size} runs, each 1 CPU, 2 GiB, 20 min", large_grid.sent)
+    assert f"0 of {runs} runs done, 0 in the queue before, {runs} sent now" in large_grid.sent
     status, out, err = large_grid.slurm("--yes")
     assert (status, err) == (0, "")
-    found = re.search(r"(\d+) of 100 runs done, (\d+) in the queue before, (\d+) sent now", out)
+    counts = rf"(\d+) of {runs} runs done, (\d+) in the queue before, (\d+) sent now"
+    found = re.search(counts, out)
     assert found is not None
     done, queued, sent = map(int, found.groups())
-    assert (done + queued, sent) == (100, 0)
+    assert (done + queued, sent) == (runs, 0)
