@@ -17,7 +17,6 @@ _PEAK_MARGIN = 1.3
 _ROUND_MIB = 512
 # Start, data, predictions for the row.
 _START_MINUTES = 3
-_SHORTEST_MINUTES = 15
 # Times are rounded up to few values, so that runs share arrays.
 _STEPS_MINUTES = (15, 30, 60, 120, 240, 480, 720)
 _UNKNOWN_MINUTES = 240
