@@ -132,10 +132,7 @@ def test_a_million_lines_take_five_seconds_at_most(tmp_path: Path) -> None:
     root = kinetics_tree(tmp_path / "k", [ABC, *lines])
     pairs = "".join(f"{index};a\n" for index in range(10**6))
     for kind, tree in (("kinetics", root), ("v1", v1_tree(tmp_path / "v1", pairs, "x;b\n"))):
-        tries = []
-        for _ in range(2):  # should the machine have been busy
-            started = time.process_time()
-            listing = FIND[kind](tree)
-            tries.append(time.process_time() - started)
-        assert min(tries) <= 5 * slowness()
+        started = time.process_time()
+        listing = FIND[kind](tree)
+        assert time.process_time() - started <= 5 * slowness()
         assert len(listing.missing) >= 10**6 - 2

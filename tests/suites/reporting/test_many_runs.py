@@ -60,21 +60,17 @@ def test_the_index_from_nothing_then_a_little_more(results: Path) -> None:
     assert (results / INDEX_NAME).stat().st_size < 10e6
     assert seconds <= 20
     row = next(results.glob("*/*/*/result.json"))
-    tries = []
-    for accuracy in (0.5, 0.25):  # twice, should the machine have been busy
-        row.write_text(json.dumps(json.loads(row.read_text()) | {"accuracy": accuracy}))
-        seconds, out = command(*words)
-        assert "runs" in out
-        tries.append(seconds)
-    assert min(tries) <= 2 * slowness()
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"accuracy": 0.5}))
+    seconds, out = command(*words)
+    assert "runs" in out
+    assert seconds <= 2 * slowness()
 
 
 def test_a_suites_table(results: Path) -> None:
     """Of one that has 300 of the runs; the other settings' tables come with it."""
-    words = ("suites.report", "kth_table2", "--results", results, "--format", "json")
-    tries = [command(*words) for _ in range(2)]  # should the machine have been busy
-    assert len(json.loads(tries[0][1])) > 4 * COUNT / 300
-    assert min(seconds for seconds, _ in tries) <= 2 * slowness()
+    seconds, out = command("suites.report", "kth_table2", "--results", results, "--format", "json")
+    assert len(json.loads(out)) > 4 * COUNT / 300
+    assert seconds <= 2 * slowness()
 
 
 def test_help_and_the_shipped_table() -> None:
